@@ -1,0 +1,91 @@
+"""Composite: strokes of a crop, applied to the photo's own pixels at their own size.
+
+The strokes fade out towards the border of the face, not the pixels: a faded flow moves less, where
+blending two pictures would show both contours. Outside the face's mask not a bit changes.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facepaint import align
+from facepaint.face import FloatArray
+from facepaint.methods import Strokes
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArray) -> None:
+    """Apply `strokes` under `mask` [S, S] to `pixels`, uint8 [H, W, 3] RGB, in place.
+
+    frame: from crop units to photo pixels. Strokes of zeros leave every bit as it was.
+    """
+    rows, columns = _touched(frame, mask, pixels.shape)
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return
+    fade = mask[..., None]
+    flow = np.clip(_enlarge(strokes.flow * fade, frame, rows, columns), -1, 1)
+    over = _enlarge(np.dstack([strokes.mask * mask, strokes.shade * mask, mask]), frame, rows, columns)
+    cover, gain = np.clip(over[..., :1], 0, 1), np.exp(over[..., 1:2])
+    lit = _warp(pixels, flow @ frame[:, :2].T, rows, columns) * gain
+    painted = _enlarge(_painted(pixels, frame, strokes, mask), frame, rows, columns)
+    result = np.rint(np.clip(lit + cover * (painted - lit), 0, 255)).astype(np.uint8)
+    inside = over[..., 2] > 1e-3
+    pixels[rows, columns][inside] = result[inside]
+
+
+def _touched(frame: FloatArray, mask: FloatArray, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of the photo under the part of the crop where the mask is not zero."""
+    size = mask.shape[0]
+    used = np.argwhere(mask > 0)
+    if not len(used):
+        return slice(0, 0), slice(0, 0)
+    low, high = used.min(0)[::-1] / size, (used.max(0)[::-1] + 1) / size
+    part = np.column_stack([frame[:, :2] * (high - low), align.apply(frame, low[None])[0]])
+    return align.bounds(part.astype(np.float32), shape)
+
+
+def _enlarge(field: FloatArray, frame: FloatArray, rows: slice, columns: slice) -> FloatArray:
+    """A field over the crop [S, S, C ≤ 4] as one over the photo's rows and columns, [h, w, C]."""
+    size = field.shape[0]
+    side = align.side_of(frame)
+    if side < size / 1.5:  # a face smaller than the crop
+        size = max(8, round(side))
+        field = np.asarray(cv2.resize(field, (size, size), interpolation=cv2.INTER_AREA))
+    matrix = align.centred(frame, size)
+    matrix[:, 2] -= (columns.start, rows.start)
+    wide, high = columns.stop - columns.start, rows.stop - rows.start
+    out = cv2.warpAffine(
+        np.ascontiguousarray(field, np.float32), matrix, (wide, high), flags=cv2.INTER_CUBIC
+    )
+    return np.asarray(out, np.float32).reshape(high, wide, -1)
+
+
+def _warp(pixels: Pixels, shift: FloatArray, rows: slice, columns: slice) -> FloatArray:
+    """The photo's rows and columns, each pixel taken from `shift` [h, w, 2] pixels away."""
+    reach = int(np.ceil(np.abs(shift).max())) + 4
+    top, left = max(0, rows.start - reach), max(0, columns.start - reach)
+    around = pixels[top : rows.stop + reach, left : columns.stop + reach]
+    y, x = np.mgrid[rows, columns].astype(np.float32)
+    where = (x + shift[..., 0] - left, y + shift[..., 1] - top)
+    flags = cv2.INTER_LANCZOS4 if reach > 12 else cv2.INTER_CUBIC
+    out = cv2.remap(around, *where, flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(out, np.float32)
+
+
+def _painted(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArray) -> FloatArray:
+    """What the paint shows where it covers the photo whole, float32 [S, S, 3], 0 to 255.
+
+    It stands on the warped crop, not on the warped photo: below the paint no detail of the old
+    mouth may shine through.
+    """
+    size = mask.shape[0]
+    crop = align.crop(pixels, frame, size)
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    shift = strokes.flow * mask[..., None] * size
+    where = (x + shift[..., 0], y + shift[..., 1])
+    warped = cv2.remap(crop, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    lit = warped.astype(np.float32) * np.exp(strokes.shade * mask)[..., None]
+    return np.asarray(np.clip(lit + 255 * strokes.paint, 0, 255), np.float32)

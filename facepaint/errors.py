@@ -1,0 +1,33 @@
+"""Everything FacePaint raises on purpose. Each message is one line: what was wrong, what would work.
+
+FacePaintError
+├── PhotoError      a photo that cannot be read or written
+├── NoFaceError     a photo in which no face was found
+├── EditError       an edit that cannot be made as asked: face, expression or strength
+├── WeightsError    a weights file that is missing, damaged or foreign
+└── LabError        the lab's own: a recipe, a data folder or a run that cannot be used
+"""
+
+
+class FacePaintError(Exception):
+    """Base of all errors that FacePaint raises on purpose."""
+
+
+class PhotoError(FacePaintError):
+    """The photo cannot be read or written."""
+
+
+class NoFaceError(FacePaintError):
+    """No face was found in the photo."""
+
+
+class EditError(FacePaintError):
+    """The edit cannot be made as asked."""
+
+
+class WeightsError(FacePaintError):
+    """A weights file is missing, damaged, or not one of FacePaint's."""
+
+
+class LabError(FacePaintError):
+    """A recipe, a data folder or a run of the lab cannot be used."""

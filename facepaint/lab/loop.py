@@ -1,0 +1,224 @@
+"""The training loop: one for every method, on Lightning Fabric.
+
+The loop owns optimizers, devices, ranks, logs and files; a method owns networks and losses. All
+chance comes from (seed, step, rank), so a run that was stopped goes on exactly where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from facepaint.errors import LabError
+from facepaint.lab.recipe import Settings, as_table
+
+Batch = dict[str, Tensor]
+Networks = dict[str, nn.Module]
+CHECKPOINT = "checkpoint.pt"
+
+
+class Method(Protocol):
+    """What the loop needs of a method."""
+
+    settings: Settings
+    networks: Networks
+    phases: dict[str, tuple[str, ...]]  # in their order; the names of the networks each trains
+
+    def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
+        """`count` samples, a pure function of the generator's state and the step."""
+
+    def loss(
+        self, phase: str, networks: Networks, batch: Batch, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a phase and what of it is worth logging. `batch` may carry on to the next."""
+
+    def sheet(self, networks: Networks) -> npt.NDArray[np.uint8]:
+        """A picture that shows how far the method is, uint8 [H, W, 3] RGB."""
+
+
+Listener = Callable[[int, int, dict[str, float]], None]  # step, steps, values
+
+
+def train(method: Method, run: Path, resume: bool = False, listen: Listener | None = None) -> int:
+    """Train until settings.steps; returns the last step. `run` receives log, sheets, checkpoint."""
+    s = method.settings
+    fabric = Fabric(accelerator=s.accelerator, devices=s.devices, precision=s.precision)  # type: ignore[arg-type]
+    fabric.launch()
+    if s.batch % fabric.world_size:
+        raise LabError(f"batch={s.batch} cannot be divided over {fabric.world_size} processes")
+    networks, optimizers = _set_up(fabric, method)
+    ema = {n: deepcopy(method.networks[n]).to(fabric.device).eval() for n in networks}
+    first = _load(run, fabric, networks, ema, optimizers, s) if resume else _fresh(run)
+    run.mkdir(parents=True, exist_ok=True)
+    log = (run / "log.jsonl").open("a")
+    began = time.perf_counter()
+    for step, batch in _batches(method, fabric, first):
+        torch.manual_seed((s.seed * 1_000_003 + step) * 1_009 + fabric.global_rank)
+        values: dict[str, Tensor] = {}
+        for phase, names in method.phases.items():
+            loss, shown = method.loss(phase, networks, batch, step)
+            _update(fabric, loss, {n: (networks[n], optimizers[n]) for n in names}, s, step)
+            values |= shown
+        _average(ema, networks, min(s.ema, (1 + step) / (10 + step)))
+        done = step + 1
+        if fabric.is_global_zero:
+            speed = (done - first) * s.batch / (time.perf_counter() - began)
+            if done % 20 == 0 or done == s.steps:
+                numbers = {k: float(v.detach()) for k, v in values.items()} | {"samples_a_second": speed}
+                log.write(json.dumps({"step": done} | _rounded(numbers)) + "\n")
+                log.flush()
+                if listen:
+                    listen(done, s.steps, numbers)
+            if done % s.save_every == 0 or done == s.steps:
+                save(run / CHECKPOINT, done, s, networks, ema, optimizers)
+            if done % s.sheet_every == 0 or done == s.steps:
+                with torch.no_grad():
+                    _write_png(run / f"sheet-{done:06d}.png", method.sheet(ema))
+    log.close()
+    return s.steps
+
+
+def _set_up(fabric: Fabric, method: Method) -> tuple[Networks, dict[str, torch.optim.Optimizer]]:
+    """Networks and optimizers under Fabric, each by its own name: wrapped children of a wrapped
+    parent save but do not load."""
+    s = method.settings
+    networks: Networks = {}
+    optimizers: dict[str, torch.optim.Optimizer] = {}
+    for name, network in method.networks.items():
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.AdamW(
+            network.parameters(), s.rate, betas=(0.9, 0.99), weight_decay=s.decay
+        )
+        networks[name], optimizers[name] = fabric.setup(network, optimizer)
+    return networks, optimizers
+
+
+def _batches(method: Method, fabric: Fabric, first: int) -> Iterator[tuple[int, Batch]]:
+    """(step, batch) from `first` on; one batch is made ahead while the last is trained on."""
+    s = method.settings
+    count = s.batch // fabric.world_size
+
+    def make(step: int) -> Batch:
+        rng = np.random.default_rng([s.seed, step, fabric.global_rank])
+        return method.sample(rng, count, step)
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(make, first)
+        for step in range(first, s.steps):
+            batch = coming.result()
+            if step + 1 < s.steps:
+                coming = ahead.submit(make, step + 1)
+            yield step, fabric.to_device(batch)
+
+
+def rate_at(step: int, s: Settings) -> float:
+    """Learning rate: linear warm-up, then linear to `floor` of it at the end."""
+    rise = min(1.0, (step + 1) / max(1, s.warmup))
+    left = max(0.0, 1 - max(0, step - s.warmup) / max(1, s.steps - s.warmup))
+    return s.rate * rise * (s.floor + (1 - s.floor) * left)
+
+
+def _update(
+    fabric: Fabric,
+    loss: Tensor,
+    trained: dict[str, tuple[nn.Module, torch.optim.Optimizer]],
+    s: Settings,
+    step: int,
+) -> None:
+    for _, optimizer in trained.values():
+        optimizer.zero_grad(set_to_none=True)
+    fabric.backward(loss)
+    for network, optimizer in trained.values():
+        fabric.clip_gradients(network, optimizer, max_norm=s.clip, error_if_nonfinite=False)
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step, s)
+        optimizer.step()
+
+
+@torch.no_grad()
+def _average(ema: Networks, networks: Networks, keep: float) -> None:
+    for name, network in networks.items():
+        for mean, now in zip(ema[name].parameters(), network.parameters(), strict=True):
+            mean.lerp_(now.detach().to(mean.dtype), 1 - keep)
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {k: float(f"{v:.5g}") for k, v in values.items()}
+
+
+def _write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:
+    cv2.imwrite(str(path), np.ascontiguousarray(picture[..., ::-1]))
+
+
+def _fresh(run: Path) -> int:
+    if (run / CHECKPOINT).exists():
+        raise LabError(f"{run} holds a run already; give --resume, or another folder")
+    return 0
+
+
+def save(
+    path: Path,
+    step: int,
+    settings: Settings,
+    networks: Networks,
+    ema: Networks,
+    optimizers: dict[str, torch.optim.Optimizer],
+) -> None:
+    """Everything that a run needs to go on, written beside and then renamed."""
+    state = {
+        "step": step,
+        "settings": as_table(settings),
+        "networks": {n: m.state_dict() for n, m in networks.items()},
+        "ema": {n: m.state_dict() for n, m in ema.items()},
+        "optimizers": {n: o.state_dict() for n, o in optimizers.items()},
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's state, on the CPU; only tensors and plain values are ever loaded."""
+    if path.is_dir():
+        path = path / CHECKPOINT
+    if not path.is_file():
+        raise LabError(f"no checkpoint at {path}")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise LabError(f"{path}: not a checkpoint, or a damaged one") from error
+    return state
+
+
+def _load(
+    run: Path,
+    fabric: Fabric,
+    networks: Networks,
+    ema: Networks,
+    optimizers: dict[str, torch.optim.Optimizer],
+    s: Settings,
+) -> int:
+    state = read_checkpoint(run)
+    if state["settings"]["method"] != s.method:
+        raise LabError(f"{run} holds a run of {state['settings']['method']}, not of {s.method}")
+    for name, network in networks.items():
+        network.load_state_dict(state["networks"][name])
+        ema[name].load_state_dict(state["ema"][name])
+        optimizers[name].load_state_dict(state["optimizers"][name])
+    return int(state["step"])

@@ -1,0 +1,74 @@
+"""How landmarks move when blendshapes change: a linear map, fitted over people seen twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import numpy.typing as npt
+
+from facepaint import align
+from facepaint.face import BLENDSHAPES, EXPRESSIONS, LANDMARKS, FloatArray
+from facepaint.lab.faces import FaceSet
+
+# Points that an expression hardly moves: irises' places by the eye corners, bridge, forehead.
+STILL = (33, 133, 263, 362, 168, 6, 197, 195, 10, 109, 338, 67, 297)
+GAZE = np.array([n.startswith("eyeLook") for n in BLENDSHAPES])
+
+Pairs = list[npt.NDArray[np.intp]]
+
+
+def people(faces: FaceSet, chosen: npt.NDArray[np.bool_]) -> Pairs:
+    """The photos of each person who has more than one and more than one expression."""
+    by_subject: dict[str, list[int]] = defaultdict(list)
+    for i in np.flatnonzero(chosen & (faces.expressions >= 0)):
+        by_subject[str(faces.subjects[i])].append(int(i))
+    seen = [np.array(v) for v in by_subject.values()]
+    return [v for v in seen if len(set(faces.expressions[v])) > 1]
+
+
+def still_frame(source: FloatArray, partner: FloatArray) -> FloatArray:
+    """The similarity that lays the partner's still points over the source's; crop units."""
+    return align.fit_similarity(partner[list(STILL)], source[list(STILL)])
+
+
+def fit(faces: FaceSet, groups: Pairs, ridge: float = 3.0) -> FloatArray:
+    """The map from a change of blendshapes to landmark moves, float32 [52, 478 · 2], crop units.
+
+    Ridge regression over each person's photos against that person's own mean photo, so that
+    nothing of an identity enters.
+    """
+    changes, moves = [], []
+    for group in groups:
+        first = faces.landmarks[group[0]]
+        laid = np.stack([_laid(first, faces.landmarks[i]) for i in group])
+        blend = faces.blendshapes[group]
+        changes.append(blend - blend.mean(0))
+        moves.append((laid - laid.mean(0)).reshape(len(group), -1))
+    x, y = np.concatenate(changes).astype(np.float64), np.concatenate(moves).astype(np.float64)
+    solved = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ y)
+    return solved.astype(np.float32)
+
+
+def _laid(source: FloatArray, partner: FloatArray) -> FloatArray:
+    return align.apply(still_frame(source, partner), partner)
+
+
+def moved(landmarks: FloatArray, change: FloatArray, linear: FloatArray) -> FloatArray:
+    """Landmarks [478, 2] after a change of blendshapes [52], by the linear map."""
+    return (landmarks + (change @ linear).reshape(LANDMARKS, 2)).astype(np.float32)
+
+
+def expression_targets(faces: FaceSet, chosen: npt.NDArray[np.bool_]) -> FloatArray:
+    """The mean blendshapes of each of EXPRESSIONS, float32 [7, 52]; sets count alike."""
+    targets = np.zeros((len(EXPRESSIONS), len(BLENDSHAPES)), np.float32)
+    for e in range(len(EXPRESSIONS)):
+        rows = chosen & (faces.expressions == e)
+        means = [
+            faces.blendshapes[rows & (faces.sources == s)].mean(0)
+            for s in sorted(set(faces.sources[rows]))
+        ]
+        if means:
+            targets[e] = np.mean(means, 0)
+    targets[:, GAZE] = 0
+    return targets

@@ -1,0 +1,210 @@
+"""The networks: a reader of faces and a painter of changes. Pictures are float [N, 3, H, W], 0 to 1.
+
+GroupNorm throughout: its result does not depend on the batch or on the number of processes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facepaint.align import CROP
+from facepaint.face import BLENDSHAPES, EXPRESSIONS, LANDMARKS
+from facepaint.lab.topology import mean_face
+
+
+def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2)
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(8, channels)
+
+
+class Block(nn.Module):
+    """Pre-activation residual block (He et al. 2016), with FiLM (Perez et al. 2018) if conditioned.
+
+    FiLM starts as the identity, and so does the block: its last convolution starts at zero.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, condition: int = 0) -> None:
+        super().__init__()
+        self.norm1 = norm(inputs)
+        self.norm2 = norm(outputs) if condition else nn.Identity()
+        self.conv1, self.conv2 = conv(inputs, outputs, stride=stride), conv(outputs, outputs)
+        self.skip = conv(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.stride = stride
+        self.film = nn.Linear(condition, 2 * outputs) if condition else None
+        nn.init.zeros_(self.conv2.weight)
+        if self.film is not None:
+            nn.init.zeros_(self.film.weight)
+            nn.init.zeros_(self.film.bias)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
+        if self.film is not None and condition is not None:
+            scale, shift = self.film(condition)[:, :, None, None].chunk(2, 1)
+            h = h * (1 + scale) + shift
+        skipped: Tensor = self.skip(F.avg_pool2d(x, self.stride) if self.stride > 1 else x)
+        out: Tensor = skipped + self.conv2(F.silu(h))
+        return out
+
+
+class Reading(NamedTuple):
+    """landmarks [N, 478, 2] crop units; blendshapes [N, 52] 0 to 1; face [N] and expressions
+    [N, 7] as logits."""
+
+    landmarks: Tensor
+    blendshapes: Tensor
+    face: Tensor
+    expressions: Tensor
+
+
+class Reader(nn.Module):
+    """From a crop [N, 3, 128, 128] to a Reading.
+
+    The positions survive to the end (flattened, not pooled), because landmarks are positions; the
+    blendshapes also see the landmarks, because that is what a blendshape describes.
+    """
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        w = width
+        self.stem = conv(3, w, stride=2)
+        self.body = nn.Sequential(
+            Block(w, w),
+            Block(w, 2 * w, 2),
+            Block(2 * w, 2 * w),
+            Block(2 * w, 5 * w, 2),
+            Block(5 * w, 5 * w),
+            Block(5 * w, 10 * w, 2),
+            Block(10 * w, 10 * w),
+            norm(10 * w),
+            nn.SiLU(),
+            conv(10 * w, 64, 1),
+        )
+        self.neck = nn.Sequential(nn.Linear(64 * (CROP // 16) ** 2, 384), nn.SiLU())
+        self.to_landmarks = nn.Linear(384, LANDMARKS * 2)
+        self.to_shape = nn.Sequential(nn.Linear(LANDMARKS * 2 + 384, 192), nn.SiLU())
+        self.to_blendshapes = nn.Linear(192, len(BLENDSHAPES))
+        self.to_expressions = nn.Linear(192, len(EXPRESSIONS))
+        self.to_face = nn.Linear(384, 1)
+        nn.init.normal_(self.to_landmarks.weight, std=1e-3)
+        with torch.no_grad():
+            self.to_landmarks.bias.copy_(torch.from_numpy(mean_face()).flatten())
+            self.to_blendshapes.bias.fill_(-2)
+        self.register_buffer("mean_face", torch.from_numpy(mean_face()).flatten())
+
+    def forward(self, crops: Tensor) -> Reading:
+        h = self.neck(self.body(self.stem((crops - 0.5) / 0.25)).flatten(1))
+        landmarks = self.to_landmarks(h)
+        # the shape alone: where the crop was put says nothing about the expression
+        offsets = (landmarks - self.mean_face).unflatten(1, (LANDMARKS, 2))
+        shape = ((offsets - offsets.mean(1, keepdim=True)) * 10).flatten(1)
+        s = self.to_shape(torch.cat([shape, h], 1))
+        return Reading(
+            landmarks.unflatten(1, (LANDMARKS, 2)),
+            torch.sigmoid(self.to_blendshapes(s)),
+            self.to_face(h)[:, 0],
+            self.to_expressions(s),
+        )
+
+
+class Strokes(NamedTuple):
+    """What the painter asks for; all [N, ·, 128, 128] and zero where nothing changes.
+
+    flow (2): where a pixel's colour comes from, relative to its place, in crop sides.
+    mask (1): how far the paint hides the photo, 0 to 1.
+    paint (3): a colour residual, added under the mask, -1 to 1.
+    shade (1): the logarithm of a gain on the warped photo, for folds and cheeks, -.6 to .6.
+    """
+
+    flow: Tensor
+    mask: Tensor
+    paint: Tensor
+    shade: Tensor
+
+
+class Painter(nn.Module):
+    """A U-Net (Ronneberger et al. 2015) from a crop and a change of blendshapes to Strokes.
+
+    crop [N, 3, 128, 128], change [N, 52] in -1 to 1. No change gives Strokes of exact zeros.
+    """
+
+    def __init__(self, width: int = 16, condition: int = 128) -> None:
+        super().__init__()
+        w = width
+        self.embed = nn.Sequential(
+            nn.Linear(len(BLENDSHAPES), condition), nn.SiLU(), nn.Linear(condition, condition)
+        )
+        # narrow where the picture is large, wide where it is small: most of the work is at 16²
+        self.stem = conv(3, w)
+        self.down1 = Block(w, 2 * w, 2)
+        self.down2 = Block(2 * w, 5 * w, 2, condition)
+        self.down3 = Block(5 * w, 10 * w, 2, condition)
+        self.middle = nn.ModuleList([Block(10 * w, 10 * w, 1, condition) for _ in range(3)])
+        self.up3 = Block(15 * w, 5 * w, 1, condition)
+        self.up2 = Block(7 * w, 2 * w, 1, condition)
+        self.up1 = conv(3 * w, w)
+        self.head = nn.Sequential(norm(w), nn.SiLU(), conv(w, 7))
+        nn.init.normal_(self.head[2].weight, std=1e-3)
+        with torch.no_grad():
+            self.head[2].bias.copy_(torch.tensor([0.0, 0, -2, 0, 0, 0, 0]))
+
+    def forward(self, crops: Tensor, change: Tensor) -> Strokes:
+        c = F.silu(self.embed(change * 4))
+        x0 = self.stem((crops - 0.5) / 0.25)
+        x1 = self.down1(x0)
+        x2 = self.down2(x1, c)
+        h = self.down3(x2, c)
+        for block in self.middle:
+            h = block(h, c)
+        h = self.up3(torch.cat([_double(h), x2], 1), c)
+        h = self.up2(torch.cat([_double(h), x1], 1), c)
+        h = self.up1(torch.cat([_double(h), x0], 1))
+        flow, mask, paint, shade = self.head(h).float().split([2, 1, 3, 1], 1)
+        # min(1, largest change / .1): a small change fades to nothing, none is nothing
+        gate = (change.float().abs().amax(1) * 10).clamp(max=1)[:, None, None, None]
+        return Strokes(
+            gate * 0.3 * torch.tanh(flow),
+            gate * torch.sigmoid(mask),
+            torch.tanh(paint),
+            gate * 0.6 * torch.tanh(shade),
+        )
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class Critic(nn.Module):
+    """Judges a face beside the blendshapes it should show: higher is more real.
+
+    crop [N, 3, 128, 128] in -1 to 1, blendshapes [N, 52]; returns [N, 8 · 8] patch scores. The
+    label enters by projection (Miyato & Koyama 2018), so it cannot be passed over.
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        w = width
+        self.body = nn.Sequential(
+            nn.Conv2d(3, w, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(w, 2 * w, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * w, 4 * w, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(4 * w, 4 * w, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+        )
+        # one embedding a place: what a smile does differs between mouth and eye
+        self.label = nn.Linear(len(BLENDSHAPES), 4 * w * 8 * 8)
+        self.score = conv(4 * w, 1, 1)
+
+    def forward(self, crops: Tensor, blendshapes: Tensor) -> Tensor:
+        h = self.body(crops)
+        label = self.label(blendshapes * 2 - 0.2).view_as(h)
+        return (self.score(h)[:, 0] + (h * label).sum(1) / h.shape[1] ** 0.5).flatten(1)

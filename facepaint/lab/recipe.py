@@ -1,0 +1,98 @@
+"""Recipes: short TOML files of one flat table, checked against the dataclass of their method."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from facepaint.errors import LabError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPES = Path(__file__).with_name("recipes")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every method is trained with; a method's own settings derive from this.
+
+    method: name in the registry of methods.
+    steps, batch: optimizer steps, and samples in each over all devices.
+    rate, warmup, floor: learning rate, steps to reach it, share of it left at the end (linear).
+    decay: weight decay of AdamW. clip: largest norm of a gradient.
+    ema: share of the running mean of weights kept each step.
+    seed: of weights, data order and augmentation.
+    precision: as Lightning Fabric names it. accelerator, devices: likewise.
+    save_every, sheet_every: steps between checkpoints and between sample sheets.
+    data: "photos" for the labelled sets, "drawn" for drawn faces that need no data.
+    start: a checkpoint whose weights are the first ones, "" for fresh weights.
+    """
+
+    method: str = ""
+    steps: int = 1000
+    batch: int = 16
+    rate: float = 5e-4
+    warmup: int = 200
+    floor: float = 0.02
+    decay: float = 1e-2
+    clip: float = 1.0
+    ema: float = 0.998
+    seed: int = 0
+    precision: str = "bf16-mixed"
+    accelerator: str = "auto"
+    devices: int = 1
+    save_every: int = 500
+    sheet_every: int = 500
+    data: str = "photos"
+    start: str = ""
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read(name: str, changes: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The table of a recipe, by name or path, with `key=value` changes applied."""
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise LabError(f"no recipe {name}; there are {known}, or give a path that ends in .toml")
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise LabError(f"{path}: not valid TOML: {error}") from error
+    return table | dict(_change(c) for c in changes)
+
+
+def _change(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise LabError(f"{text!r} is no key=value")
+    try:
+        return key, tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        return key, value  # a bare word is a string
+
+
+def settings(kind: type[S], table: dict[str, Any]) -> S:
+    """`table` as settings of `kind`; an unknown key or a value of another type is an error."""
+    hints = get_type_hints(kind)
+    for key, value in table.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, 1)
+            raise LabError(f"no setting {key}" + (f"; did you mean {near[0]}?" if near else ""))
+        if hints[key] is float and isinstance(value, int) and not isinstance(value, bool):
+            table = table | {key: float(value)}
+        elif not isinstance(value, hints[key]) or isinstance(value, bool) != (hints[key] is bool):
+            raise LabError(f"setting {key}={value!r} should be of type {hints[key].__name__}")
+    return kind(**table)
+
+
+def as_table(settings: Settings) -> dict[str, Any]:
+    return dataclasses.asdict(settings)

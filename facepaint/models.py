@@ -1,0 +1,87 @@
+"""Models: the networks that ship, opened only when they are what their manifest says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from facepaint.errors import WeightsError
+
+WEIGHTS = Path(__file__).with_name("weights")
+MANIFEST = "manifest.json"
+CARD_KEY = "facepaint.card"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """An ONNX network with its card; call it with its inputs by name."""
+
+    session: ort.InferenceSession
+    card: dict[str, Any]
+    sha256: str
+
+    def __call__(self, **inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        names = [output.name for output in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, inputs), strict=True))
+
+
+def open_model(name: str, folder: Path = WEIGHTS) -> Model:
+    """The model `name` of a folder of weights, verified by its sha256.
+
+    Raises WeightsError where the file is missing or is not the one that the manifest names.
+    """
+    data, digest = _verified(name, folder)
+    options = ort.SessionOptions()
+    # one thread a network: they are small, and the same order of sums gives the same result
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        card = json.loads(session.get_modelmeta().custom_metadata_map[CARD_KEY])
+    except Exception as error:
+        raise WeightsError(f"{folder}: {name} is not a model of FacePaint's") from error
+    return Model(session, card, digest)
+
+
+def _verified(name: str, folder: Path) -> tuple[bytes, str]:
+    """The bytes of a model and their sha256, which is what the manifest says."""
+    try:
+        entry = read_manifest(folder)[name]
+        data = (folder / entry["file"]).read_bytes()
+    except (OSError, KeyError, TypeError) as error:
+        raise WeightsError(f"{folder}: no weights of the {name} there") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != entry["sha256"]:
+        what = f"{folder / entry['file']} is not the file that {MANIFEST} names (sha256 differs)"
+        raise WeightsError(f"{what}; install FacePaint again")
+    return data, digest
+
+
+def read_manifest(folder: Path = WEIGHTS) -> dict[str, dict[str, str]]:
+    """What weights a folder holds: name → file and sha256."""
+    try:
+        manifest: dict[str, dict[str, str]] = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{folder}: no readable {MANIFEST} of weights there") from error
+    return manifest
+
+
+def write_entry(folder: Path, name: str, file: str) -> None:
+    """Note `file` of a folder as the weights of `name`."""
+    path = folder / MANIFEST
+    manifest = read_manifest(folder) if path.exists() else {}
+    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
+    manifest[name] = {"file": file, "sha256": digest}
+    path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+
+
+def batch(crops: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Crops of one size as one array, [N, H, W, 3]."""
+    return np.ascontiguousarray(np.stack(crops))
