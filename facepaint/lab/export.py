@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,7 @@ def export(run: Path, target: Path, card: dict[str, Any]) -> float:
         raise LabError(f"ONNX differs from PyTorch by {difference:.2g}, more than {TOLERANCE:g}")
     temporary = target.with_name(f".{target.name}.tmp")
     temporary.write_bytes(model.SerializeToString())
-    os.replace(temporary, target)
+    temporary.replace(target)
     return difference
 
 
@@ -113,7 +112,7 @@ def _to_onnx(graph: Any) -> onnx.ModelProto:
     torch.onnx.export(
         graph,
         _example(graph, 2),
-        buffer,
+        buffer,  # type: ignore[arg-type]
         input_names=list(graph.inputs),
         output_names=list(graph.outputs),
         dynamic_axes={n: {0: "N"} for n in (*graph.inputs, *graph.outputs)},
@@ -144,9 +143,7 @@ def parity(graph: Any, model: onnx.ModelProto) -> float:
     """The largest difference of any output between PyTorch and ONNX Runtime, on noise."""
     import onnxruntime as ort
 
-    session = ort.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     inputs = _example(graph, 3)
     with torch.no_grad():
         wanted: tuple[Tensor, ...] = graph(*inputs)

@@ -58,7 +58,7 @@ class FaceSet:
 
     @property
     def held_out(self) -> npt.NDArray[np.bool_]:
-        """Whose photos are kept for measuring: chosen by a hash of the subject, so it never moves."""
+        """Whose photos are kept for measuring: by a hash of the subject, so it never moves."""
         return np.array([is_held_out(s) for s in self.subjects], bool)
 
 
@@ -125,7 +125,9 @@ def _decode(data: bytes, file: Path) -> npt.NDArray[np.uint8]:
     return np.asarray(pixels, np.uint8)
 
 
-def _portrait_rows(pixels: npt.NDArray[np.uint8], record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _portrait_rows(
+    pixels: npt.NDArray[np.uint8], record: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     landmarks = np.array(record["landmarks"], np.float32).reshape(LANDMARKS, 2)
     expression = record["expression"]
     yield _row(

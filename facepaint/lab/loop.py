@@ -7,7 +7,6 @@ chance comes from (seed, step, rank), so a run that was stopped goes on exactly 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,15 +26,18 @@ from facepaint.lab.recipe import Settings, as_table
 
 Batch = dict[str, Tensor]
 Networks = dict[str, nn.Module]
+Phases = dict[str, tuple[str, ...]]  # a phase and the names of the networks that it trains
 CHECKPOINT = "checkpoint.pt"
 
 
 class Method(Protocol):
     """What the loop needs of a method."""
 
-    settings: Settings
     networks: Networks
-    phases: dict[str, tuple[str, ...]]  # in their order; the names of the networks each trains
+    phases: Phases  # in their order
+
+    @property
+    def settings(self) -> Settings: ...
 
     def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
         """`count` samples, a pure function of the generator's state and the step."""
@@ -77,7 +79,9 @@ def train(method: Method, run: Path, resume: bool = False, listen: Listener | No
         if fabric.is_global_zero:
             speed = (done - first) * s.batch / (time.perf_counter() - began)
             if done % 20 == 0 or done == s.steps:
-                numbers = {k: float(v.detach()) for k, v in values.items()} | {"samples_a_second": speed}
+                numbers = {k: float(v.detach()) for k, v in values.items()} | {
+                    "samples_a_second": speed
+                }
                 log.write(json.dumps({"step": done} | _rounded(numbers)) + "\n")
                 log.flush()
                 if listen:
@@ -98,7 +102,7 @@ def _set_up(fabric: Fabric, method: Method) -> tuple[Networks, dict[str, torch.o
     networks: Networks = {}
     optimizers: dict[str, torch.optim.Optimizer] = {}
     for name, network in method.networks.items():
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(
             network.parameters(), s.rate, betas=(0.9, 0.99), weight_decay=s.decay
         )
@@ -188,7 +192,7 @@ def save(
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         torch.save(state, temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -26,7 +26,9 @@ def gradient_l1(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
 def smoothness(flow: Tensor) -> Tensor:
     """Mean absolute difference of neighbouring flow vectors, in crop pixels a pixel."""
     size = flow.shape[-1]
-    return sum((g.abs().mean() * size for g in gradients(flow)), torch.zeros((), device=flow.device))
+    return sum(
+        (g.abs().mean() * size for g in gradients(flow)), torch.zeros((), device=flow.device)
+    )
 
 
 def sample_at(field: Tensor, points: Tensor) -> Tensor:

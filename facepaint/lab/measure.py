@@ -43,7 +43,9 @@ def reader(model: Model, faces: FaceSet, seed: int = 0) -> dict[str, Any]:
         "people": len({*faces.subjects[rows]}),
         "faces": int(known.sum()),
         "landmark_error": float(error[known].mean()),
-        "landmark_error_scenes": float(error[face & ~known].mean()) if (face & ~known).any() else None,
+        "landmark_error_scenes": float(error[face & ~known].mean())
+        if (face & ~known).any()
+        else None,
         "smile_correlation": float(np.corrcoef(*smile)[0, 1]),
         "blendshape_mae": float(np.abs(blend[known] - labels[known]).mean()),
         "expression_accuracy": float(

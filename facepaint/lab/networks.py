@@ -1,4 +1,5 @@
-"""The networks: a reader of faces and a painter of changes. Pictures are float [N, 3, H, W], 0 to 1.
+"""The networks: a reader of faces, a painter of changes, a critic. Pictures are float
+[N, 3, H, W], 0 to 1.
 
 GroupNorm throughout: its result does not depend on the batch or on the number of processes.
 """
@@ -96,6 +97,7 @@ class Reader(nn.Module):
         with torch.no_grad():
             self.to_landmarks.bias.copy_(torch.from_numpy(mean_face()).flatten())
             self.to_blendshapes.bias.fill_(-2)
+        self.mean_face: Tensor
         self.register_buffer("mean_face", torch.from_numpy(mean_face()).flatten())
 
     def forward(self, crops: Tensor) -> Reading:
@@ -149,10 +151,10 @@ class Painter(nn.Module):
         self.up3 = Block(15 * w, 5 * w, 1, condition)
         self.up2 = Block(7 * w, 2 * w, 1, condition)
         self.up1 = conv(3 * w, w)
-        self.head = nn.Sequential(norm(w), nn.SiLU(), conv(w, 7))
-        nn.init.normal_(self.head[2].weight, std=1e-3)
-        with torch.no_grad():
-            self.head[2].bias.copy_(torch.tensor([0.0, 0, -2, 0, 0, 0, 0]))
+        last = conv(w, 7)
+        nn.init.normal_(last.weight, std=1e-3)
+        last.bias = nn.Parameter(torch.tensor([0.0, 0, -2, 0, 0, 0, 0]))
+        self.head = nn.Sequential(norm(w), nn.SiLU(), last)
 
     def forward(self, crops: Tensor, change: Tensor) -> Strokes:
         c = F.silu(self.embed(change * 4))
@@ -207,4 +209,5 @@ class Critic(nn.Module):
     def forward(self, crops: Tensor, blendshapes: Tensor) -> Tensor:
         h = self.body(crops)
         label = self.label(blendshapes * 2 - 0.2).view_as(h)
-        return (self.score(h)[:, 0] + (h * label).sum(1) / h.shape[1] ** 0.5).flatten(1)
+        scores: Tensor = self.score(h)[:, 0] + (h * label).sum(1) / h.shape[1] ** 0.5
+        return scores.flatten(1)

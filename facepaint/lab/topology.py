@@ -34,7 +34,5 @@ def mirrored_blendshapes() -> npt.NDArray[np.intp]:
     eyeLookInRight, as all others do.
     """
     swap = {"Left": "Right", "Right": "Left"}
-    names = [
-        next((n[: -len(s)] + swap[s] for s in swap if n.endswith(s)), n) for n in BLENDSHAPES
-    ]
+    names = [next((n[: -len(s)] + swap[s] for s in swap if n.endswith(s)), n) for n in BLENDSHAPES]
     return np.array([BLENDSHAPES.index(n) for n in names])

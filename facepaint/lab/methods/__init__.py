@@ -12,13 +12,15 @@ from facepaint.lab.methods.painter import PainterMethod, PainterSettings
 from facepaint.lab.methods.reader import ReaderMethod, ReaderSettings
 from facepaint.lab.recipe import Settings
 
-METHODS: dict[str, tuple[type[Settings], Callable[[Any, FaceSet], Method]]] = {
+Entry = tuple[type[Settings], Callable[[Any, FaceSet], Method]]
+
+METHODS: dict[str, Entry] = {
     "reader": (ReaderSettings, ReaderMethod),
     "painter": (PainterSettings, PainterMethod),
 }
 
 
-def lookup(name: str) -> tuple[type[Settings], Callable[[Any, FaceSet], Method]]:
+def lookup(name: str) -> Entry:
     """The settings and the constructor of a method by name."""
     if name not in METHODS:
         raise LabError(f"no method {name!r} to train; there are {', '.join(METHODS)}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,7 +36,7 @@ from facepaint.face import (
 )
 from facepaint.lab import augment, losses, moves
 from facepaint.lab.faces import FaceSet
-from facepaint.lab.loop import Batch, Networks, read_checkpoint
+from facepaint.lab.loop import Batch, Networks, Phases, read_checkpoint
 from facepaint.lab.methods.reader import cut, device_of, mirror, to_float
 from facepaint.lab.networks import Critic, Painter, Reader, Strokes
 from facepaint.lab.recipe import Settings
@@ -81,7 +82,7 @@ class PainterMethod:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.networks: Networks = {"painter": Painter(settings.width), "critic": Critic()}
-        self.phases = {"painter": ("painter",), "critic": ("critic",)}
+        self.phases: Phases = {"painter": ("painter",), "critic": ("critic",)}
         self._faces = faces
         train = ~faces.held_out & faces.is_face & np.isfinite(faces.blendshapes[:, 0])
         self._pool = np.flatnonzero(train)
@@ -100,7 +101,7 @@ class PainterMethod:
         rows = [self._one(rng, i < paired) for i in range(count)]
         return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
 
-    def _one(self, rng: np.random.Generator, paired: bool) -> dict[str, npt.NDArray[np.generic]]:
+    def _one(self, rng: np.random.Generator, paired: bool) -> dict[str, Any]:
         """One sample; with the same jitter, light and mirroring for source and partner."""
         i, j = self._pick(rng, paired)
         f = self._faces
@@ -155,7 +156,7 @@ class PainterMethod:
         return np.ascontiguousarray(look(crop)), points, blend
 
     def _ask(self, rng: np.random.Generator, have: FloatArray) -> FloatArray:
-        """Blendshapes to ask of a single: a named expression or another person's, in part or all."""
+        """Blendshapes to ask of a single: a named expression or another's, in part or all."""
         if rng.random() < self.settings.named:
             likely = np.array([0.3 if e in (HAPPY, NEUTRAL) else 0.08 for e in range(7)])
             want = self.targets[int(rng.choice(7, p=likely / likely.sum()))].copy()
@@ -164,7 +165,7 @@ class PainterMethod:
         if rng.random() < 0.8:  # mostly the gaze stays
             want[moves.GAZE] = have[moves.GAZE]
         strength = 1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1.3)
-        return np.clip(have + strength * (want - have), 0, 1).astype(np.float32)
+        return np.asarray(np.clip(have + strength * (want - have), 0, 1), np.float32)
 
     # --- losses
 
@@ -219,7 +220,7 @@ class PainterMethod:
         wanted = batch["points"] - batch["asked_points"]
         inside = losses.sample_at(batch["face"][:, None], batch["asked_points"])
         error = (got - wanted).abs() * inside * self._flow_weight.to(flow.device)[:, None]
-        return 10 * error.mean()
+        return error.mean() * 10
 
     def _restraint(self, strokes: Strokes, batch: Batch) -> Tensor:
         """Smooth flow; paint only where the flow cannot reach; little shade."""
@@ -247,7 +248,8 @@ class PainterMethod:
         moved = (moved * self._flow_weight.to(result.device)[:, None]).mean() / EYE_DISTANCE
         # squares as well: the few blendshapes that were asked for outweigh the many that were not
         asked = (error + 3 * error.square()).mean()
-        return s.weight_blendshapes * asked + s.weight_landmarks * moved
+        total: Tensor = s.weight_blendshapes * asked + s.weight_landmarks * moved
+        return total
 
     def _critic_loss(
         self, networks: Networks, batch: Batch, step: int
@@ -271,7 +273,7 @@ class PainterMethod:
 
     @torch.no_grad()
     def sheet(self, networks: Networks) -> npt.NDArray[np.uint8]:
-        """People never trained on: source, result and mask, neutral made happy and happy neutral."""
+        """People never trained on: source, result, mask; neutral made happy, happy neutral."""
         tiles = []
         for i, target in self._show:
             crop = cut(self._faces.crops[i], align.IDENTITY)
@@ -361,7 +363,7 @@ def _frozen_reader(checkpoint: str) -> Reader | None:
     state = read_checkpoint(Path(checkpoint))
     reader = Reader(state["settings"]["width"])
     reader.load_state_dict(state["ema"]["reader"])
-    reader = reader.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    reader = reader.to(memory_format=torch.channels_last)
     return reader.eval().requires_grad_(False)
 
 

@@ -25,7 +25,7 @@ from facepaint.face import (
 )
 from facepaint.lab import augment
 from facepaint.lab.faces import FaceSet, narrow
-from facepaint.lab.loop import Batch, Networks
+from facepaint.lab.loop import Batch, Networks, Phases
 from facepaint.lab.networks import Reader, Reading
 from facepaint.lab.recipe import Settings
 from facepaint.lab.topology import mirrored_blendshapes, mirrored_landmarks
@@ -57,7 +57,7 @@ class ReaderMethod:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.networks: Networks = {"reader": Reader(settings.width)}
-        self.phases = {"reader": ("reader",)}
+        self.phases: Phases = {"reader": ("reader",)}
         self._faces = faces
         train = ~faces.held_out
         self._groups = {
@@ -142,7 +142,7 @@ def mirror(
     order: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """The mirrored face: left becomes right in all three."""
-    flipped = (points * np.float32([-1, 1]) + np.float32([1, 0]))[order[0]]
+    flipped = (points * np.array([-1, 1], np.float32) + np.array([1, 0], np.float32))[order[0]]
     return crop[:, ::-1], flipped.astype(np.float32), blend[order[1]]
 
 
@@ -168,12 +168,8 @@ def _blendshape_loss(got: Tensor, wanted: Tensor) -> Tensor:
     return (error * known).sum() / known.sum().clamp(min=1)
 
 
-def _draw(
-    crop: npt.NDArray[np.uint8], points: npt.NDArray[np.float32]
-) -> npt.NDArray[np.uint8]:
+def _draw(crop: npt.NDArray[np.uint8], points: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     big = cv2.resize(crop, (2 * CROP, 2 * CROP), interpolation=cv2.INTER_LINEAR)
     for x, y in points * 2 * CROP:
         cv2.circle(big, (int(x), int(y)), 1, (0, 255, 0), -1)
     return np.asarray(big, np.uint8)
-
-

@@ -1,0 +1,3 @@
+from facepaint.cli import main
+
+main()

@@ -1,0 +1,316 @@
+"""The command line: a thin layer over the library; heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facepaint._version import __version__
+from facepaint.errors import FacePaintError
+
+if TYPE_CHECKING:
+    from facepaint.painter import Painter
+    from facepaint.photo import Photo
+
+PIPE = "-"
+
+
+class Group(click.Group):
+    """Commands in the order in which they are written, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="facepaint %(version)s")
+def cli() -> None:
+    """Change the expression of faces in photos, at the photo's own resolution."""
+
+
+weights_option = click.option(
+    "--weights", metavar="DIR", help="A folder of weights other than those that ship."
+)
+detector_option = click.option(
+    "--detector", metavar="NAME", help="How faces are found; the best that works here by default."
+)
+
+
+@cli.command()
+@click.argument("photo")
+@click.argument("out", required=False)
+@click.option("--to", required=True, metavar="EXPRESSION", help="neutral, happy, sad, angry, …")
+@click.option("--strength", type=float, help="0 changes nothing, 1 is the whole expression.")
+@click.option(
+    "--face", "faces", type=int, multiple=True, metavar="N", help="Only this face; may be repeated."
+)
+@click.option("--overwrite", is_flag=True, help="Allow OUT to be PHOTO itself.")
+@detector_option
+@weights_option
+def edit(
+    photo: str,
+    out: str | None,
+    to: str,
+    strength: float | None,
+    faces: tuple[int, ...],
+    overwrite: bool,
+    detector: str | None,
+    weights: str | None,
+) -> None:
+    """Give the faces of PHOTO another expression and write the result to OUT.
+
+    OUT is PHOTO's name with the expression in it (photo.happy.jpg) unless given; its suffix
+    chooses the format. A dash reads or writes a pipe.
+    """
+    from facepaint.edit import Edit, choose
+    from facepaint.errors import NoFaceError
+    from facepaint.painter import NO_FACE
+    from facepaint.photo import Photo
+
+    asked = Edit(to) if strength is None else Edit(to, strength)
+    target = out or _default_out(photo, to)
+    _guard(photo, target, overwrite)
+    source = Photo.read(_source(photo))
+    painter = _painter(weights)
+    found = painter.faces(source, detector)
+    if not found:
+        raise NoFaceError(f"{_name(photo)}: {NO_FACE}")
+    chosen = choose(found, faces or None)
+    with _Bar("faces") as bar:
+        result = painter.repaint(source, [(face, asked) for face in chosen], bar)
+    _write(result, target)
+    if target != PIPE:
+        one = "1 face" if len(chosen) == 1 else f"{len(chosen)} faces"
+        click.echo(f"{target}: {one} of {len(found)} made {to}", err=True)
+
+
+@cli.command()
+@click.argument("photo")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, for scripts.")
+@detector_option
+@weights_option
+def faces(photo: str, as_json: bool, detector: str | None, weights: str | None) -> None:
+    """List the faces of PHOTO: index, box, score, expression, strongest blendshapes."""
+    from facepaint.photo import Photo
+
+    source = Photo.read(_source(photo))
+    found = _painter(weights).faces(source, detector)
+    if as_json:
+        height, width = source.pixels.shape[:2]
+        document = {
+            "photo": photo,
+            "width": width,
+            "height": height,
+            "faces": [describe(face) for face in found],
+        }
+        click.echo(json.dumps(document))
+        return
+    for face in found:
+        x, y, wide, high, score = face.box
+        top = "  ".join(f"{n} {v:.2f}" for n, v in face.top_blendshapes(4).items())
+        where = f"{wide:.0f}×{high:.0f} at {x:.0f},{y:.0f}"
+        click.echo(f"{face.index:>3}  {where:<22} score {score:.2f}  {face.expression:<9}  {top}")
+    if not found:
+        click.echo("no face found", err=True)
+
+
+def describe(face: Any) -> dict[str, Any]:
+    """A face as plain values, for JSON; lengths in photo pixels."""
+    from facepaint.face import BLENDSHAPES, EXPRESSIONS
+
+    x, y, width, height, score = (round(float(v), 3) for v in face.box)
+    return {
+        "index": face.index,
+        "box": {"x": x, "y": y, "width": width, "height": height},
+        "score": score,
+        "confidence": round(face.confidence, 4),
+        "expression": face.expression,
+        "expressions": {
+            n: round(float(p), 4) for n, p in zip(EXPRESSIONS, face.probabilities, strict=True)
+        },
+        "top_blendshapes": face.top_blendshapes(),
+        "blendshapes": {
+            n: round(float(b), 4) for n, b in zip(BLENDSHAPES, face.blendshapes, strict=True)
+        },
+        "landmarks": [[round(float(v), 2) for v in point] for point in face.landmarks],
+    }
+
+
+@cli.command()
+@click.argument("model", required=False)
+@weights_option
+def card(model: str | None, weights: str | None) -> None:
+    """Print the cards of the networks that ship: data, licence, what was measured, limits."""
+    from facepaint.errors import WeightsError
+    from facepaint.models import WEIGHTS, open_model, read_manifest
+
+    folder = Path(weights) if weights else WEIGHTS
+    names = sorted(read_manifest(folder))
+    if model and model not in names:
+        raise WeightsError(f"no model {model!r}; there are {', '.join(names)}")
+    for name in [model] if model else names:
+        opened = open_model(name, folder)
+        click.echo(f"{name}  sha256 {opened.sha256}")
+        click.echo(_indented(opened.card))
+
+
+def _indented(card: dict[str, Any]) -> str:
+    """A card for people: the long vectors left out, everything else a line each."""
+    lines = []
+    for key, value in card.items():
+        if key == "expressions":
+            value = ", ".join(value)
+        if isinstance(value, dict):
+            lines += [f"  {key}:", *(f"    {k}: {v}" for k, v in value.items())]
+        else:
+            lines.append(f"  {key}: {value}")
+    return "\n".join(lines)
+
+
+data_option = click.option(
+    "--data", metavar="DIR", help="Folder of labelled faces; else the variable FACEPAINT_DATA."
+)
+
+
+@cli.command()
+@click.argument("recipe")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--run", metavar="DIR", help="Where the run lives; runs/RECIPE by default.")
+@click.option("--resume", is_flag=True, help="Go on where the run stopped.")
+@data_option
+def train(
+    recipe: str, changes: tuple[str, ...], run: str | None, resume: bool, data: str | None
+) -> None:
+    """Train the network of RECIPE (a name or a path), with settings changed as asked."""
+    from facepaint.lab import commands
+
+    with _Bar("steps", unit=" steps") as bar:
+        home = commands.train(recipe, changes, run, resume, data, bar.listen)
+    click.echo(f"{home}: trained", err=True)
+
+
+@cli.command()
+@click.argument("run")
+@click.argument("model", metavar="MODEL.onnx")
+@data_option
+def export(run: str, model: str, data: str | None) -> None:
+    """Write the network of RUN as MODEL.onnx, with its card, and check it against PyTorch."""
+    from facepaint.lab import commands
+
+    difference = commands.export(run, model, data)
+    click.echo(f"{model}: written; largest difference to PyTorch {difference:.2g}", err=True)
+
+
+@cli.command()
+@click.argument("recipe")
+def recipe(recipe: str) -> None:
+    """Print a recipe with all its settings, as RECIPE would be trained."""
+    from facepaint.lab import commands
+
+    click.echo(commands.show(recipe))
+
+
+# --- helpers
+
+
+def _painter(weights: str | None) -> Painter:
+    from facepaint.painter import Painter
+
+    return Painter(weights) if weights else Painter()
+
+
+def _source(photo: str) -> str | bytes:
+    if photo != PIPE:
+        return photo
+    return sys.stdin.buffer.read()
+
+
+def _name(photo: str) -> str:
+    return "the piped photo" if photo == PIPE else photo
+
+
+def _default_out(photo: str, to: str) -> str:
+    if photo == PIPE:
+        return PIPE
+    path = Path(photo)
+    return str(path.with_name(f"{path.stem}.{to}{path.suffix}"))
+
+
+def _guard(photo: str, target: str, overwrite: bool) -> None:
+    """An original is never overwritten unless that was asked for, under whichever name."""
+    from facepaint.errors import PhotoError
+
+    if PIPE in (photo, target) or overwrite or not Path(target).exists():
+        return
+    if Path(photo).exists() and Path(photo).samefile(target):
+        raise PhotoError(f"{target} is the photo itself; name another OUT or give --overwrite")
+
+
+def _write(photo: Photo, target: str) -> None:
+    if target != PIPE:
+        photo.save(target, overwrite=True)
+        return
+    sys.stdout.buffer.write(photo.encode())
+    sys.stdout.buffer.flush()
+
+
+class _Bar:
+    """A progress bar on a terminal, for what takes over a second; nothing elsewhere."""
+
+    def __init__(self, what: str, unit: str = "") -> None:
+        self._unit = unit or f" {what}"
+        self._bar: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, done: int, total: int, **shown: float) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            # disable=None: only where stderr is a terminal
+            self._bar = tqdm(total=total, unit=self._unit, delay=1, disable=None, leave=False)
+        self._bar.n = done
+        if shown:
+            self._bar.set_postfix({k: f"{v:.3g}" for k, v in shown.items()}, refresh=False)
+        self._bar.refresh()
+
+    def listen(self, done: int, total: int, values: dict[str, float]) -> None:
+        self(done, total, **values)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a mistake ends in one line on stderr and exit status 2."""
+    try:
+        cli.main(arguments, "facepaint", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped", 130)
+    except click.ClickException as error:
+        _fail(error.format_message().replace("\n", " "), 2)
+    except FacePaintError as error:
+        _fail(str(error), 2)
+    except BrokenPipeError:
+        # whoever read the pipe has gone; let the interpreter close a pipe that leads nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("facepaint"):
+            raise
+        _fail(f"this needs {error.name}; install it with: pip install 'facepaint[lab]'", 2)
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"facepaint: {message}", err=True)
+    sys.exit(status)
