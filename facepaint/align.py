@@ -121,8 +121,8 @@ def bounds(frame: FloatArray, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Rows and columns of the photo that the crop touches; empty slices where it lies outside."""
     corners = apply(frame, np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32))
     low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
-    rows = slice(min(max(low[1], 0), shape[0]), max(min(high[1], shape[0]), 0))
-    columns = slice(min(max(low[0], 0), shape[1]), max(min(high[0], shape[1]), 0))
+    rows = slice(int(min(max(low[1], 0), shape[0])), int(max(min(high[1], shape[0]), 0)))
+    columns = slice(int(min(max(low[0], 0), shape[1])), int(max(min(high[0], shape[1]), 0)))
     return rows, columns
 
 

@@ -208,6 +208,17 @@ def export(run: str, model: str, data: str | None) -> None:
 
 
 @cli.command()
+@click.argument("model", metavar="MODEL.onnx")
+@click.argument("weights", metavar="DIR")
+def adopt(model: str, weights: str) -> None:
+    """Take MODEL.onnx into the folder of weights DIR, for --weights, and note its hash."""
+    from facepaint.lab import commands
+
+    commands.adopt(model, weights)
+    click.echo(f"{weights}: took {model}", err=True)
+
+
+@cli.command()
 @click.argument("recipe")
 def recipe(recipe: str) -> None:
     """Print a recipe with all its settings, as RECIPE would be trained."""

@@ -70,10 +70,10 @@ def _warp(pixels: Pixels, shift: FloatArray, rows: slice, columns: slice) -> Flo
     reach = int(np.ceil(np.abs(shift).max())) + 4
     top, left = max(0, rows.start - reach), max(0, columns.start - reach)
     around = pixels[top : rows.stop + reach, left : columns.stop + reach]
-    y, x = np.mgrid[rows, columns].astype(np.float32)
-    where = (x + shift[..., 0] - left, y + shift[..., 1] - top)
-    flags = cv2.INTER_LANCZOS4 if reach > 12 else cv2.INTER_CUBIC
-    out = cv2.remap(around, *where, flags, borderMode=cv2.BORDER_REPLICATE)
+    x = np.arange(columns.start - left, columns.stop - left, dtype=np.float32)
+    y = np.arange(rows.start - top, rows.stop - top, dtype=np.float32)[:, None]
+    where = (np.ascontiguousarray(x + shift[..., 0]), np.ascontiguousarray(y + shift[..., 1]))
+    out = cv2.remap(around, *where, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, np.float32)
 
 
@@ -87,7 +87,7 @@ def _painted(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArr
     crop = align.crop(pixels, frame, size)
     y, x = np.mgrid[:size, :size].astype(np.float32)
     shift = strokes.flow * mask[..., None] * size
-    where = (x + shift[..., 0], y + shift[..., 1])
+    where = (np.ascontiguousarray(x + shift[..., 0]), np.ascontiguousarray(y + shift[..., 1]))
     warped = cv2.remap(crop, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     lit = warped.astype(np.float32) * np.exp(strokes.shade * mask)[..., None]
     return np.asarray(np.clip(lit + 255 * strokes.paint, 0, 255), np.float32)

@@ -38,6 +38,19 @@ def open_model(name: str, folder: Path = WEIGHTS) -> Model:
     Raises WeightsError where the file is missing or is not the one that the manifest names.
     """
     data, digest = _verified(name, folder)
+    return _opened(data, digest, f"{folder}: {name}")
+
+
+def open_file(path: Path) -> Model:
+    """An exported model that no manifest names yet; WeightsError where it is not one."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    return _opened(data, hashlib.sha256(data).hexdigest(), str(path))
+
+
+def _opened(data: bytes, digest: str, what: str) -> Model:
     options = ort.SessionOptions()
     # one thread a network: they are small, and the same order of sums gives the same result
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -46,7 +59,7 @@ def open_model(name: str, folder: Path = WEIGHTS) -> Model:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         card = json.loads(session.get_modelmeta().custom_metadata_map[CARD_KEY])
     except Exception as error:
-        raise WeightsError(f"{folder}: {name} is not a model of FacePaint's") from error
+        raise WeightsError(f"{what} is not a model of FacePaint's") from error
     return Model(session, card, digest)
 
 

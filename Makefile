@@ -1,0 +1,44 @@
+# FacePaint's make targets; `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+demo: $(VENV)/.core $(VENV)/.astronaut  ## small install; edit a public-domain photo into demo/before-after.png
+	@$(BIN)/python scripts/demo.py
+
+test: $(VENV)/.dev  ## install what tests need, check the code and run all tests
+	@scripts/check
+	@scripts/test
+
+check: $(VENV)/.dev  ## format, lint and types
+	@scripts/check
+
+format: $(VENV)/.dev  ## put the code into the house's format
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lab: $(VENV)/.dev  ## install everything that training needs
+
+clean:  ## remove what make made, and nothing else
+	rm -rf $(VENV) demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/.venv:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.core: $(VENV)/.venv pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core $(VENV)/.astronaut
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lab,dev]'
+	@touch $@
+
+# The demo photo lies inside the scikit-image wheel; nothing of it is imported.
+$(VENV)/.astronaut: $(VENV)/.venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps scikit-image
+	@touch $@
+
+.PHONY: help demo test check format lab clean

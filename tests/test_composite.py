@@ -1,0 +1,149 @@
+"""Composite: strokes on the photo's own pixels, against what the strokes say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facepaint import align
+from facepaint.composite import composite
+from facepaint.lab.topology import mean_face
+from facepaint.methods import Strokes
+from facepaint.segment import face_mask
+
+S = align.CROP
+MASK = face_mask(mean_face())
+
+
+def strokes(**given: np.ndarray | float) -> Strokes:
+    """Strokes of zeros but for the given fields."""
+    shapes = {"flow": (S, S, 2), "mask": (S, S), "paint": (S, S, 3), "shade": (S, S)}
+    return Strokes(
+        **{
+            n: np.broadcast_to(given.get(n, 0.0), shape).astype(np.float32)
+            for n, shape in shapes.items()
+        }
+    )
+
+
+def photo(size: int = 400, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
+
+
+def frame(side: float = 200, x: float = 90, y: float = 80, turn: float = 0.2) -> np.ndarray:
+    cos, sin = side * np.cos(turn), side * np.sin(turn)
+    return np.array([[cos, -sin, x], [sin, cos, y]], np.float32)
+
+
+def under_mask(size: int, where: np.ndarray) -> np.ndarray:
+    """Which photo pixels have a crop place where the mask, or a neighbour of it, is not zero."""
+    y, x = np.mgrid[:size, :size] + 0.5
+    u = align.apply(align.invert(where), np.stack([x, y], -1).reshape(-1, 2)) * S
+    reach = 2.5  # cubic interpolation reads two neighbours
+    out = np.zeros(len(u), bool)
+    for dx in (-reach, 0, reach):
+        for dy in (-reach, 0, reach):
+            i = np.floor(u + np.array([dx, dy])).astype(int)
+            inside = ((i >= 0) & (i < S)).all(1)
+            out[inside] |= MASK[i[inside, 1], i[inside, 0]] > 0
+    return out.reshape(size, size)
+
+
+@pytest.mark.parametrize("side", [30, 128, 200, 900])
+def test_strokes_of_zeros_leave_every_bit(side: float) -> None:
+    before = photo()
+    after = before.copy()
+    composite(after, frame(side), strokes(), MASK)
+    assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("side", [40, 200, 700])
+def test_nothing_changes_outside_the_mask(side: float) -> None:
+    rng = np.random.default_rng(1)
+    wild = strokes(
+        flow=rng.uniform(-0.2, 0.2, (S, S, 2)),
+        mask=rng.uniform(0, 1, (S, S)),
+        paint=rng.uniform(-1, 1, (S, S, 3)),
+        shade=rng.uniform(-0.6, 0.6, (S, S)),
+    )
+    before = photo()
+    after = before.copy()
+    composite(after, frame(side), wild, MASK)
+    changed = (before != after).any(-1)
+    allowed = under_mask(400, frame(side)) if side >= S else None
+    assert changed.any()
+    if allowed is not None:
+        assert not (changed & ~allowed).any()
+
+
+def test_a_flow_moves_the_picture_by_its_length_in_crop_sides() -> None:
+    """On a ramp of the column, the new value at a place is the column it was taken from."""
+    x = np.tile(np.arange(400) / 2, (400, 1))
+    ramp = np.repeat(x[..., None], 3, 2).astype(np.uint8)
+    where = frame(200, 100, 100, 0.0)
+    flow = np.zeros((S, S, 2), np.float32)
+    flow[..., 0] = 0.05
+    after = ramp.copy()
+    composite(after, where, strokes(flow=flow), np.ones_like(MASK))
+    middle = slice(180, 220), slice(180, 220)
+    assert np.abs(after[middle].astype(float) - ramp[middle] - 0.05 * 200 / 2).max() <= 1.01
+
+
+def test_the_flow_turns_with_the_face() -> None:
+    y = np.tile(np.arange(400)[:, None] / 2, (1, 400))
+    ramp = np.repeat(y[..., None], 3, 2).astype(np.uint8)
+    where = frame(200, 300, 100, np.pi / 2)  # the crop's x runs down the photo
+    flow = np.zeros((S, S, 2), np.float32)
+    flow[..., 0] = 0.05
+    after = ramp.copy()
+    composite(after, where, strokes(flow=flow), np.ones_like(MASK))
+    middle = slice(180, 220), slice(180, 220)
+    assert np.abs(after[middle].astype(float) - ramp[middle] - 5).max() <= 1.01
+
+
+def test_shade_is_a_gain_and_keeps_the_texture() -> None:
+    before = photo() // 2
+    after = before.copy()
+    composite(after, frame(200), strokes(shade=np.log(1.5)), np.ones_like(MASK))
+    middle = slice(170, 210), slice(150, 190)
+    assert np.abs(after[middle].astype(float) - before[middle] * 1.5).max() <= 1
+
+
+def test_full_paint_hides_the_detail_below_it() -> None:
+    """Where the mask is 1 the photo's own detail is gone: no old mouth behind new teeth."""
+    stripes = np.zeros((800, 800, 3), np.uint8)
+    stripes[::2] = 200
+    after = stripes.copy()
+    composite(after, frame(700, 50, 50, 0.0), strokes(mask=1.0), np.ones_like(MASK))
+    middle = slice(380, 420), slice(380, 420)
+    assert stripes[middle].std() > 90
+    assert after[middle].std() < 10
+    assert abs(after[middle].mean() - 100) < 3
+
+
+def test_paint_adds_its_colour_under_the_mask() -> None:
+    before = np.full((300, 300, 3), 100, np.uint8)
+    after = before.copy()
+    paint = np.zeros((S, S, 3), np.float32)
+    paint[..., 0] = 0.2
+    composite(after, frame(200, 50, 50, 0.0), strokes(mask=0.5, paint=paint), np.ones_like(MASK))
+    assert np.allclose(after[150, 150], [100 + 0.5 * 51, 100, 100], atol=1)
+
+
+def test_a_face_cut_by_the_photo_or_beside_it() -> None:
+    before = photo(120)
+    for x, y in ((-80, -60), (60, 70), (4000, 4000), (-4000, 10)):
+        after = before.copy()
+        composite(after, frame(200, x, y), strokes(flow=0.05, mask=0.3, paint=0.1), MASK)
+        assert after.shape == before.shape
+    assert np.array_equal(after, before)  # the last lies beside the photo
+
+
+def test_the_mask_is_one_inside_zero_at_the_edge_and_smooth() -> None:
+    assert MASK.min() == 0 and MASK.max() == 1
+    assert MASK[int(0.55 * S), S // 2] == 1
+    assert not (MASK[0].any() or MASK[-1].any() or MASK[:, 0].any() or MASK[:, -1].any())
+    assert np.abs(np.diff(MASK, axis=0)).max() < 0.3
+    points = mean_face()[[1, 61, 291, 33, 263, 13, 14]]  # nose tip, mouth and eye corners, lips
+    columns, rows = (points * S).astype(int).T
+    assert (MASK[rows, columns] > 0.99).all()

