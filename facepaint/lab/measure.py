@@ -51,11 +51,13 @@ def reader(model: Model, faces: FaceSet, seed: int = 0) -> dict[str, Any]:
         else None,
         "smile_correlation": float(np.corrcoef(*smile)[0, 1]),
         "blendshape_mae": float(np.abs(blend[known] - labels[known]).mean()),
-        "expression_accuracy": float(
-            (named.argmax(1) == faces.expressions[rows])[expressed].mean()
-        ),
+        "expression_accuracy": float((named.argmax(1) == faces.expressions[rows])[expressed].mean())
+        if expressed.any()
+        else None,
         "faces_kept": float((confidence[face] >= MIN_CONFIDENCE).mean()),
-        "others_dropped": float((confidence[~face] < MIN_CONFIDENCE).mean()),
+        "others_dropped": float((confidence[~face] < MIN_CONFIDENCE).mean())
+        if (~face).any()
+        else None,
         "ms_a_forward": milliseconds(model, crops=_noise_crop()),
     }
 

@@ -69,11 +69,12 @@ class PainterSettings(Settings):
     weight_smooth: float = 0.05
     weight_mask: float = 0.3
     weight_region: float = 0.1
+    weight_opening: float = 0.3
     weight_shade: float = 0.03
     weight_blendshapes: float = 1.5
     weight_landmarks: float = 1.0
     weight_cycle: float = 0.5
-    weight_critic: float = 0.05
+    weight_critic: float = 0.1
 
 
 class PainterMethod:
@@ -130,6 +131,7 @@ class PainterMethod:
             "paired": np.bool_(paired),
             "face": face_mask(source[1]),
             "region": region(points, source[1]),
+            "opening": opening(points, source[1]),
             "real": seen[0],
             "real_blendshapes": seen[2],
         }
@@ -236,10 +238,14 @@ class PainterMethod:
         outside = (strokes.mask * face * (1 - region_)).mean()
         inside = losses.hinge(strokes.mask * region_, s.region_limit * float(region_.mean()))
         shade = strokes.shade * face
+        # what opens must be painted; told so, or mask and paint wait for each other near zero
+        opened = batch["opening"][:, None]
+        bare = ((1 - strokes.mask) * opened).sum() / opened.sum().clamp(min=1)
         return (
             s.weight_smooth * losses.smoothness(strokes.flow)
             + s.weight_mask * outside
             + s.weight_region * inside
+            + s.weight_opening * bare
             + s.weight_shade * (shade.abs().mean() + losses.smoothness(shade) / CROP * 10)
         )
 
@@ -328,6 +334,20 @@ def region(points: FloatArray, before: FloatArray) -> FloatArray:
         _fill(out, points[list(where)])
     _fill(out, before[list(INNER_LIPS)])
     return np.asarray(cv2.dilate(out, np.ones((5, 5), np.uint8)), np.float32)
+
+
+def opening(points: FloatArray, before: FloatArray) -> FloatArray:
+    """The inside of a mouth that opens by the change, float32 [128, 128] 0 or 1.
+
+    Empty where the mouth was half as open before: then the flow has teeth to move.
+    """
+    after, old = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
+    _fill(after, points[list(INNER_LIPS)])
+    _fill(old, before[list(INNER_LIPS)])
+    # a polygon's outline counts as filled, so that a closed mouth has an area too
+    outline = len(INNER_LIPS)
+    opens = after.sum() - outline > 2 * max(0.0, float(old.sum()) - outline)
+    return after if opens else np.zeros_like(after)
 
 
 def _fill(picture: FloatArray, polygon: FloatArray) -> None:

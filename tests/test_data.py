@@ -1,0 +1,167 @@
+"""The lab's data: Parquet to crops, topology, augmentation, landmark moves."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pa = pytest.importorskip("pyarrow", reason="the lab's extra is not installed")
+pytest.importorskip("torch", reason="the lab's extra is not installed")
+
+import pyarrow.parquet as pq  # noqa: E402
+
+from facepaint import align  # noqa: E402
+from facepaint.face import BLENDSHAPES, EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS  # noqa: E402
+from facepaint.lab import augment, drawn, faces, moves, topology  # noqa: E402
+from facepaint.lab.methods.reader import cut, mirror  # noqa: E402
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn faces in the layout of the labelled sets, and two scenes."""
+    home = tmp_path_factory.mktemp("parquet")
+    made = drawn.draw(3, people=3)
+    scale = faces.WIDE_PIXELS / faces.WIDE
+    rows: list[dict[str, Any]] = []
+    for i in np.flatnonzero(made.is_face):
+        points = (made.landmarks[i] + (faces.WIDE - 1) / 2) * scale
+        rows.append(
+            {
+                "image": encoded(made.crops[i]),
+                "landmarks": points.ravel().tolist(),
+                "blendshapes": made.blendshapes[i].tolist(),
+                "expression": EXPRESSIONS[made.expressions[i]],
+                "subject": str(made.subjects[i]),
+                "source": "drawn",
+            }
+        )
+    pq.write_table(pa.Table.from_pylist(rows), home / "portraits.parquet")
+    flat = np.full((120, 160, 3), 90, np.uint8)
+    scenes = [
+        {"image": encoded(flat), "name": "empty", "boxes": [], "landmarks": []},
+        {
+            "image": rows[0]["image"],
+            "name": "one",
+            "boxes": [[10.0, 10.0, 90.0, 120.0, 0.9], [0.0, 0.0, 9.0, 9.0, 0.7]],
+            "landmarks": [rows[0]["landmarks"], []],
+        },
+    ]
+    pq.write_table(pa.Table.from_pylist(scenes), home / "scenes.parquet")
+    return home
+
+
+def test_parquet_becomes_crops(folder: Path, tmp_path: Path) -> None:
+    found = faces.load(folder, tmp_path)
+    assert found.is_face.sum() == 9 + 1  # the scene's second box has no mesh
+    assert (~found.is_face).sum() == 8
+    eyes = found.landmarks[found.is_face][:, [RIGHT_IRIS, LEFT_IRIS]]
+    assert np.allclose(eyes.mean((0, 1)), [0.5, align.EYE_Y], atol=0.02)
+    again = faces.load(folder, tmp_path)  # from the cache
+    assert np.array_equal(again.crops, found.crops)
+    assert np.array_equal(again.landmarks, found.landmarks, equal_nan=True)
+
+
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
+    row = {"image": b"broken", "name": "x", "boxes": [[0.0] * 5], "landmarks": [[]]}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "bad.parquet")
+    with pytest.raises(faces.LabError, match=r"bad\.parquet: holds an image that cannot"):
+        faces.load(tmp_path, tmp_path / "cache")
+
+
+def test_people_are_split_not_photos() -> None:
+    made = drawn.draw(0, people=40)
+    kept = set(made.subjects[made.held_out]) & set(made.subjects[~made.held_out])
+    assert not kept
+    assert 0 < made.held_out.mean() < 0.4
+
+
+def test_mirroring_twice_is_nothing() -> None:
+    points, blend = topology.mirrored_landmarks(), topology.mirrored_blendshapes()
+    assert np.array_equal(points[points], np.arange(478))
+    assert np.array_equal(blend[blend], np.arange(52))
+    assert points[61] == 291 and points[RIGHT_IRIS] == LEFT_IRIS
+    smile = [BLENDSHAPES.index(f"mouthSmile{s}") for s in ("Left", "Right")]
+    assert blend[smile[0]] == smile[1]
+
+
+def test_a_mean_face_is_its_own_mirror() -> None:
+    crop = np.zeros((128, 128, 3), np.uint8)
+    order = topology.mirrored_landmarks(), topology.mirrored_blendshapes()
+    _, flipped, _ = mirror(crop, topology.mean_face(), np.zeros(52, np.float32), order)
+    assert np.abs(flipped - topology.mean_face()).max() < 1e-3
+
+
+def test_a_jittered_crop_and_its_landmarks_agree() -> None:
+    """A dark dot drawn at a landmark is found where the moved landmark says."""
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        wide = np.full((faces.WIDE_PIXELS, faces.WIDE_PIXELS, 3), 255, np.uint8)
+        at = rng.uniform(0.3, 0.7, 2)
+        x, y = ((at + (faces.WIDE - 1) / 2) * faces.WIDE_PIXELS / faces.WIDE).astype(int)
+        wide[y - 2 : y + 3, x - 2 : x + 3] = 0
+        frame = augment.random_frame(rng, 20, 0.1, 0.05)
+        crop = 255.0 - cut(wide, frame)[..., 0]
+        rows, columns = np.mgrid[:128, :128] + 0.5
+        seen = np.array([(crop * columns).sum(), (crop * rows).sum()]) / crop.sum() / 128
+        told = align.apply(align.invert(frame), at[None].astype(np.float32))[0]
+        assert np.abs(seen - told).max() < 0.012
+
+
+def test_one_look_treats_both_photos_of_a_pair_alike() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    for seed in range(10):
+        look = augment.Look(np.random.default_rng(seed))
+        one, two = look(picture), look(picture)
+        assert np.array_equal(one, two)
+        assert one.shape == picture.shape and one.dtype == np.uint8
+
+
+def test_the_linear_map_finds_the_moves_that_were_drawn() -> None:
+    made = drawn.draw(1, people=20)
+    groups = moves.people(made, made.is_face)
+    assert len(groups) == 20
+    linear = moves.fit(made, groups, ridge=1e-3)
+    smile = np.zeros(52, np.float32)
+    for name in ("mouthSmileLeft", "mouthSmileRight"):
+        smile[BLENDSHAPES.index(name)] = 0.5
+    moved = moves.moved(topology.mean_face(), smile, linear) - topology.mean_face()
+    assert moved[61, 0] < -0.005 < 0.005 < moved[291, 0]  # the corners part
+    assert (moved[[61, 291], 1] < -0.005).all()  # and rise
+    assert np.abs(moved[[33, 263, 168]]).max() < 0.01  # the eyes stay
+
+
+def test_targets_are_the_means_of_the_labelled() -> None:
+    made = drawn.draw(2, people=6)
+    targets = moves.expression_targets(made, made.is_face)
+    happy = made.blendshapes[made.expressions == EXPRESSIONS.index("happy")].mean(0)
+    happy[moves.GAZE] = 0
+    assert np.allclose(targets[EXPRESSIONS.index("happy")], happy, atol=1e-6)
+
+
+def test_the_reader_on_people_it_never_saw(shared_data: Path, tmp_path: Path) -> None:
+    """The shipped reader on a set of the shared photos; its full measurement is in its card."""
+    from facepaint.lab import measure
+    from facepaint.models import open_model
+
+    small = tmp_path / "few"
+    small.mkdir()
+    table = pq.read_table(shared_data / "london.parquet")
+    kept = [i for i, s in enumerate(table["subject"].to_pylist()) if faces.is_held_out(s)]
+    pq.write_table(table.take(kept), small / "london.parquet")
+    found = faces.load(small, tmp_path / "cache")
+    got = measure.reader(open_model("reader"), found)
+    assert got["landmark_error"] < 0.03
+    assert got["smile_correlation"] > 0.9
+    assert got["blendshape_mae"] < 0.05
+    assert got["faces_kept"] == 1.0

@@ -1,0 +1,268 @@
+"""The lab: contracts that every method keeps, exact resume, export and reload, on drawn faces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
+
+from facepaint.errors import LabError  # noqa: E402
+from facepaint.lab import commands, drawn, loop, recipe  # noqa: E402
+from facepaint.lab.faces import FaceSet  # noqa: E402
+from facepaint.lab.methods import METHODS, lookup  # noqa: E402
+from facepaint.models import open_file  # noqa: E402
+
+# What Fabric and the exporter say of their own future is not ours to mend.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+SMALL = {"data": "drawn", "width": 8, "batch": 4, "steps": 8, "warmup": 2, "precision": "32-true"}
+SMALL |= {"accelerator": "cpu", "save_every": 4, "sheet_every": 1000}
+
+
+@pytest.fixture(scope="module")
+def faces() -> FaceSet:
+    return drawn.draw(0, people=12)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def build(name: str, faces: FaceSet, **changes: Any) -> loop.Method:
+    kind, method = lookup(name)
+    return method(recipe.settings(kind, SMALL | {"method": name} | changes), faces)
+
+
+def losses_of(method: loop.Method, steps: int = 1) -> dict[str, float]:
+    """The loss of each phase at fixed samples."""
+    batch = method.sample(np.random.default_rng(7), 8, 0)
+    return {p: float(method.loss(p, method.networks, batch, 0)[0].detach()) for p in method.phases}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_samples_follow_from_the_generator(name: str, faces: FaceSet) -> None:
+    method = build(name, faces)
+    one, two, other = (method.sample(np.random.default_rng(s), 4, 0) for s in (1, 1, 2))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[k].nan_to_num(), two[k].nan_to_num()) for k in one)
+    assert any(not torch.equal(one[k].nan_to_num(), other[k].nan_to_num()) for k in one)
+    assert all(v.shape[0] == 4 for v in one.values())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_trained_part_gets_a_gradient(name: str, faces: FaceSet) -> None:
+    """Within three steps: what starts behind a zero is reached when that has moved."""
+    method = build(name, faces, critic_from=0) if name == "painter" else build(name, faces)
+    reached: set[str] = set()
+    for step in range(3):
+        batch = method.sample(np.random.default_rng(step), 8, step)
+        for phase, names in method.phases.items():
+            for network in method.networks.values():
+                network.zero_grad()
+            method.loss(phase, method.networks, batch, step)[0].backward()
+            for n in names:
+                for key, parameter in method.networks[n].named_parameters():
+                    if parameter.grad is not None and parameter.grad.abs().sum() > 0:
+                        reached.add(f"{n}.{key}")
+                    if parameter.grad is not None:
+                        parameter.data -= 0.01 * parameter.grad / (1 + parameter.grad.norm())
+    wanted = {f"{n}.{k}" for n, m in method.networks.items() for k, _ in m.named_parameters()}
+    assert wanted == reached
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_some_steps_lower_the_loss(name: str, faces: FaceSet, tmp_path: Path) -> None:
+    method = build(name, faces, steps=40, batch=8, rate=2e-3)
+    before = losses_of(method)
+    loop.train(method, tmp_path / "run")
+    after = losses_of(method)
+    first = next(iter(method.phases))
+    assert after[first] < 0.9 * before[first]
+
+
+def weights(run: Path) -> dict[str, Any]:
+    state = loop.read_checkpoint(run)
+    return {
+        f"{part}.{n}.{k}": v
+        for part in ("networks", "ema")
+        for n, tensors in state[part].items()
+        for k, v in tensors.items()
+    }
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_four_steps_and_four_more_are_eight(name: str, faces: FaceSet, tmp_path: Path) -> None:
+    extra = {"critic_from": 2} if name == "painter" else {}
+    loop.train(build(name, faces, **extra), tmp_path / "whole")
+    half, sample = build(name, faces, **extra), type(build(name, faces)).sample
+
+    def stop(self: Any, rng: np.random.Generator, count: int, step: int) -> loop.Batch:
+        if step == 6:  # after the checkpoint of step 4
+            raise KeyboardInterrupt
+        return sample(self, rng, count, step)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(half), "sample", stop)
+        loop.train(half, tmp_path / "halves")
+    assert loop.read_checkpoint(tmp_path / "halves")["step"] == 4
+    loop.train(build(name, faces, **extra), tmp_path / "halves", resume=True)
+    one, two = weights(tmp_path / "whole"), weights(tmp_path / "halves")
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_export_is_the_network_and_reloads(name: str, faces: FaceSet, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    changes = [f"{k}={json.dumps(v)}" for k, v in (SMALL | {"steps": 4}).items()]
+    commands.train(name, tuple(changes), str(run), False, None)
+    target = tmp_path / f"{name}.onnx"
+    assert commands.export(str(run), str(target), None) < 1e-3
+    model = open_file(target)
+    assert model.card["name"] == name and model.card["steps"] == 4
+    assert "drawn" in model.card["data"] and model.card["measured"]
+    commands.adopt(str(target), str(tmp_path / "weights"))
+    manifest = json.loads((tmp_path / "weights" / "manifest.json").read_text())
+    assert manifest[name]["sha256"] == model.sha256
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_no_change_paints_nothing(faces: FaceSet) -> None:
+    from facepaint.lab.methods.painter import compose
+    from facepaint.lab.methods.reader import to_float
+
+    method = build("painter", faces)
+    painter = method.networks["painter"]
+    for parameter in painter.parameters():  # as if trained
+        torch.nn.init.normal_(parameter, std=0.05)
+    batch = method.sample(np.random.default_rng(0), 4, 0)
+    source = to_float(batch["source"])
+    strokes = painter(source, torch.zeros(4, 52))
+    assert not strokes.flow.any() and not strokes.mask.any() and not strokes.shade.any()
+    kept = compose(source, strokes, batch["face"])
+    assert torch.allclose(kept, source, atol=1e-5)
+
+
+def test_the_lab_and_the_runtime_compose_alike(faces: FaceSet) -> None:
+    """At the crop's own size the runtime does to the photo what training saw."""
+    from facepaint import align
+    from facepaint.composite import composite
+    from facepaint.lab.methods.painter import compose
+    from facepaint.lab.networks import Strokes as Tensors
+    from facepaint.methods import Strokes
+    from facepaint.segment import face_mask
+
+    rng = np.random.default_rng(0)
+    size = align.CROP
+    i = int(np.flatnonzero(faces.is_face)[0])
+    crop = align.crop(faces.crops[i], np.array([[140, 0, 42], [0, 140, 42]], np.float32))
+    mask = face_mask(faces.landmarks[i])
+
+    def smooth(channels: int, scale: float) -> np.ndarray:
+        import cv2
+
+        coarse = rng.normal(0, scale, (6, 6, channels)).astype(np.float32)
+        out = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+        return out.reshape(size, size, channels)
+
+    flow, cover = smooth(2, 0.02), np.clip(smooth(1, 0.5), 0, 1)
+    paint, shade = smooth(3, 0.1), smooth(1, 0.1)
+    tensors = [torch.from_numpy(a).permute(2, 0, 1)[None] for a in (flow, cover, paint, shade)]
+    source = torch.from_numpy(crop).permute(2, 0, 1)[None] / 255
+    wanted = compose(source, Tensors(*tensors), torch.from_numpy(mask)[None])[0]
+    got = crop.copy()
+    frame = np.array([[size, 0, 0], [0, size, 0]], np.float32)
+    composite(got, frame, Strokes(flow, cover[..., 0], paint, shade[..., 0]), mask)
+    difference = np.abs(got - wanted.permute(1, 2, 0).numpy() * 255)
+    assert difference.mean() < 1.0  # the runtime interpolates by cubics
+    assert np.abs(got.astype(float) - crop).mean() > 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (("stepz=3",), "did you mean steps"),
+        (("steps=many",), "should be of type int"),
+        (("steps",), "no key=value"),
+        (('data="elsewhere"',), "neither"),
+        (('method="dreamer"',), "there are reader, painter"),
+        (('reader="/nowhere"', 'data="drawn"', 'method="painter"'), "no checkpoint at"),
+    ],
+)
+def test_a_wrong_recipe_is_one_clear_line(
+    changes: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(LabError, match=said) as error:
+        commands.train("reader", changes, str(tmp_path / "run"), False, str(tmp_path))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_recipes_and_data_that_are_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FACEPAINT_DATA", raising=False)
+    with pytest.raises(LabError, match="there are painter, reader"):
+        recipe.read("raeder")
+    with pytest.raises(LabError, match="set FACEPAINT_DATA"):
+        commands.train("reader", (), str(tmp_path / "run"), False, None)
+    with pytest.raises(LabError, match=r"no \.parquet file"):
+        commands.train("reader", (), str(tmp_path / "run"), False, str(tmp_path))
+    (tmp_path / "x.parquet").write_bytes(b"nonsense")
+    with pytest.raises(LabError, match=r"x\.parquet: not a Parquet file"):
+        commands.train("reader", (), str(tmp_path / "run"), False, str(tmp_path))
+
+
+def test_a_run_is_not_started_over_nor_a_damaged_one_resumed(
+    faces: FaceSet, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    loop.train(build("reader", faces, steps=2), run)
+    kept = (run / loop.CHECKPOINT).read_bytes()
+    with pytest.raises(LabError, match="holds a run already"):
+        loop.train(build("reader", faces, steps=2), run)
+    assert (run / loop.CHECKPOINT).read_bytes() == kept
+    with pytest.raises(LabError, match="a run of reader, not of painter"):
+        loop.train(build("painter", faces, steps=2), run, resume=True)
+    (run / loop.CHECKPOINT).write_bytes(kept[: len(kept) // 2])
+    with pytest.raises(LabError, match="damaged"):
+        loop.train(build("reader", faces, steps=4), run, resume=True)
+
+
+def test_a_checkpoint_is_whole_or_the_old_one(
+    faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = build("reader", faces)
+    path = tmp_path / loop.CHECKPOINT
+    loop.save(path, 1, method.settings, method.networks, method.networks, {})
+    before = path.read_bytes()
+
+    def full(state: object, file: Path) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        loop.save(path, 2, method.settings, method.networks, method.networks, {})
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [loop.CHECKPOINT]
+
+
+def test_the_log_is_json_lines_and_sheets_are_pictures(faces: FaceSet, tmp_path: Path) -> None:
+    from PIL import Image
+
+    loop.train(build("painter", faces, steps=20, batch=2, sheet_every=20), tmp_path / "run")
+    lines = [json.loads(x) for x in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 20 and lines[-1]["flow"] > 0
+    with Image.open(tmp_path / "run" / "sheet-000020.png") as sheet:
+        assert min(sheet.size) > 100
