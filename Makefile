@@ -21,6 +21,9 @@ format: $(VENV)/.dev  ## put the code into the house's format
 
 lab: $(VENV)/.dev  ## install everything that training needs
 
+figures: $(VENV)/.core $(VENV)/.astronaut  ## draw the pictures of the docs anew
+	@$(BIN)/python scripts/figures.py
+
 clean:  ## remove what make made, and nothing else
 	rm -rf $(VENV) demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
@@ -41,4 +44,4 @@ $(VENV)/.astronaut: $(VENV)/.venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps scikit-image
 	@touch $@
 
-.PHONY: help demo test check format lab clean
+.PHONY: help demo test check format lab figures clean

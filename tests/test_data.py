@@ -141,12 +141,16 @@ def test_the_linear_map_finds_the_moves_that_were_drawn() -> None:
     assert np.abs(moved[[33, 263, 168]]).max() < 0.01  # the eyes stay
 
 
-def test_targets_are_the_means_of_the_labelled() -> None:
+def test_targets_are_means_of_the_labelled_or_their_stronger_half() -> None:
     made = drawn.draw(2, people=6)
     targets = moves.expression_targets(made, made.is_face)
-    happy = made.blendshapes[made.expressions == EXPRESSIONS.index("happy")].mean(0)
-    happy[moves.GAZE] = 0
-    assert np.allclose(targets[EXPRESSIONS.index("happy")], happy, atol=1e-6)
+    happy = made.blendshapes[made.expressions == EXPRESSIONS.index("happy")]
+    neutral = made.blendshapes[made.expressions == 0].mean(0)
+    assert np.allclose(targets[0], neutral, atol=1e-6)
+    along = happy @ (happy.mean(0) - neutral)
+    strong = happy[np.argsort(-along)[: len(happy) // 2]].mean(0)
+    assert np.allclose(targets[EXPRESSIONS.index("happy")], strong, atol=1e-6)
+    assert not targets[EXPRESSIONS.index("afraid")].any()  # nobody drawn is afraid
 
 
 def test_the_reader_on_people_it_never_saw(shared_data: Path, tmp_path: Path) -> None:

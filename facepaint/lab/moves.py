@@ -60,15 +60,27 @@ def moved(landmarks: FloatArray, change: FloatArray, linear: FloatArray) -> Floa
 
 
 def expression_targets(faces: FaceSet, chosen: npt.NDArray[np.bool_]) -> FloatArray:
-    """The mean blendshapes of each of EXPRESSIONS, float32 [7, 52]; sets count alike."""
+    """The blendshapes of each of EXPRESSIONS, float32 [7, 52]; sets count alike.
+
+    Neutral is the mean of the neutral photos; of the others it is the mean of the stronger half,
+    along the direction from neutral to their mean: posed expressions are often faint.
+    """
     targets = np.zeros((len(EXPRESSIONS), len(BLENDSHAPES)), np.float32)
     for e in range(len(EXPRESSIONS)):
         rows = chosen & (faces.expressions == e)
-        means = [
-            faces.blendshapes[rows & (faces.sources == s)].mean(0)
-            for s in sorted(set(faces.sources[rows]))
+        sets = [
+            faces.blendshapes[rows & (faces.sources == s)] for s in sorted(set(faces.sources[rows]))
         ]
-        if means:
-            targets[e] = np.mean(means, 0)
+        if sets:
+            mean = np.mean([b.mean(0) for b in sets], 0)
+            strong = [_stronger(b, mean - targets[0]) if e else b for b in sets]
+            targets[e] = np.mean([b.mean(0) for b in strong], 0)
     targets[:, GAZE] = 0
     return targets
+
+
+def _stronger(blend: FloatArray, direction: FloatArray) -> FloatArray:
+    """The half of `blend` [N, 52] that lies farthest along `direction`."""
+    along = blend @ direction
+    strong: FloatArray = blend[along >= np.median(along)]
+    return strong

@@ -43,38 +43,40 @@ from facepaint.lab.recipe import Settings
 from facepaint.lab.topology import mirrored_blendshapes, mirrored_landmarks
 from facepaint.segment import face_mask
 
-_NUDGE = 0.1  # standard deviation of the finite difference, of pixels in -1 to 1
+_NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to 1
 HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
 
 
 @dataclass(frozen=True)
 class PainterSettings(Settings):
-    """width: channels at full size. pairs: share of samples that are pairs. named: share of singles
-    asked for a named expression, the rest for another person's. reader: a run or checkpoint of the
-    reader that judges results, "" for none. critic_from: the step at which the critic's voice
-    begins. r1: weight of the gradient penalty. region_limit: share of the mouth and eyes that paint
-    may cover for free. weight_*: of the losses."""
+    """width: channels at full size. pairs: share of samples that are pairs; poles: share of those
+    that are happy and neutral. named: share of singles asked for a named expression, the rest for
+    another person's. reader: a run or checkpoint of the reader that judges results, "" for none.
+    critic_from: the step at which the critic's voice begins. r1: weight of its gradient penalty.
+    region_limit: share of the mouth and eyes that paint may cover for free. weight_*: of the
+    losses."""
 
     width: int = 16
     pairs: float = 0.5
+    poles: float = 0.5
     named: float = 0.5
     reader: str = ""
     critic_from: int = 1000
-    r1: float = 1.0
-    region_limit: float = 0.5
+    r1: float = 0.2
+    region_limit: float = 0.35
     weight_pixels: float = 1.0
     weight_coarse: float = 0.5
     weight_edges: float = 1.0
     weight_flow: float = 6.0
     weight_smooth: float = 0.05
     weight_mask: float = 0.3
-    weight_region: float = 0.1
+    weight_region: float = 1.0
     weight_opening: float = 0.3
     weight_shade: float = 0.03
     weight_blendshapes: float = 1.5
     weight_landmarks: float = 1.0
     weight_cycle: float = 0.5
-    weight_critic: float = 0.1
+    weight_critic: float = 0.3
 
 
 class PainterMethod:
@@ -145,7 +147,12 @@ class PainterMethod:
         size = np.sqrt([len(p) for p in self._people])
         group = self._people[int(rng.choice(len(size), p=size / size.sum()))]
         i = int(rng.choice(group))
-        others = group[self._faces.expressions[group] != self._faces.expressions[i]]
+        kinds = self._faces.expressions[group]
+        i, others = int(rng.choice(group)), group
+        poles = group[(kinds == HAPPY) | (kinds == NEUTRAL)]
+        if rng.random() < self.settings.poles and len(set(self._faces.expressions[poles])) > 1:
+            i, others = int(rng.choice(poles)), poles
+        others = others[self._faces.expressions[others] != self._faces.expressions[i]]
         return i, int(rng.choice(others))
 
     def _view(
@@ -205,8 +212,8 @@ class PainterMethod:
             parts["cycle"] = s.weight_cycle * _cycle_loss(painter, result, source, change, batch)
         if s.weight_critic and step >= s.critic_from:
             critic = networks["critic"].requires_grad_(False)
-            judged = critic(result * 2 - 1, batch["asked"])
-            parts["critic"] = -s.weight_critic * judged.float().mean()
+            judged = critic(result * 2 - 1, batch["asked"]).float()
+            parts["critic"] = -s.weight_critic * (judged * _attention(judged)).mean()
         total = torch.stack(list(parts.values())).sum()
         return total, parts | {"mask": strokes.mask.detach().mean()}
 
@@ -238,7 +245,7 @@ class PainterMethod:
         outside = (strokes.mask * face * (1 - region_)).mean()
         inside = losses.hinge(strokes.mask * region_, s.region_limit * float(region_.mean()))
         shade = strokes.shade * face
-        # what opens must be painted; told so, or mask and paint wait for each other near zero
+        # told where to paint, or mask and paint wait for each other near zero
         opened = batch["opening"][:, None]
         bare = ((1 - strokes.mask) * opened).sum() / opened.sum().clamp(min=1)
         return (
@@ -273,13 +280,15 @@ class PainterMethod:
         on_made = critic(batch["result"] * 2 - 1, batch["asked"]).float()
         # a real face beside another's blendshapes is wrong too: the critic must read them
         shuffled = critic(real, batch["real_blendshapes"].roll(1, 0)).float()
-        loss = F.relu(1 - on_real).mean() + F.relu(1 + on_made).mean()
-        loss = loss + 0.5 * F.relu(1 + shuffled).mean()
+        weight = _attention(on_real)
+        loss = (weight * (F.relu(1 - on_real) + F.relu(1 + on_made))).mean()
+        loss = loss + 0.5 * (weight * F.relu(1 + shuffled)).mean()
         # R1 along one random direction, by a finite difference: its mean over directions is the
         # squared norm of the gradient, without differentiating twice
         nudged = critic(real + _NUDGE * torch.randn_like(real), batch["real_blendshapes"]).float()
         loss = loss + s.r1 / 2 * ((nudged - on_real) / _NUDGE).square().mean()
-        return loss, {"critic_real": on_real.mean(), "critic_made": on_made.mean()}
+        shown = {"critic_real": on_real, "critic_made": on_made, "critic_other": shuffled}
+        return loss, {k: (weight * v).mean() for k, v in shown.items()}
 
     # --- pictures
 
@@ -337,17 +346,22 @@ def region(points: FloatArray, before: FloatArray) -> FloatArray:
 
 
 def opening(points: FloatArray, before: FloatArray) -> FloatArray:
-    """The inside of a mouth that opens by the change, float32 [128, 128] 0 or 1.
+    """Between the lips of a mouth that opens or closes, float32 [128, 128] 0 or 1.
 
-    Empty where the mouth was half as open before: then the flow has teeth to move.
+    What opens has no teeth yet for the flow to move; what closes would keep a line of them. Empty
+    where the mouth is about as open as before.
     """
     after, old = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
     _fill(after, points[list(INNER_LIPS)])
     _fill(old, before[list(INNER_LIPS)])
     # a polygon's outline counts as filled, so that a closed mouth has an area too
     outline = len(INNER_LIPS)
-    opens = after.sum() - outline > 2 * max(0.0, float(old.sum()) - outline)
-    return after if opens else np.zeros_like(after)
+    area, was = (max(0.0, float(x.sum()) - outline) for x in (after, old))
+    if area > 2 * was:
+        return after
+    if was > 2 * area and was > outline:
+        return np.asarray(cv2.dilate(after, np.ones((3, 1), np.uint8)), np.float32)
+    return np.zeros_like(after)
 
 
 def _fill(picture: FloatArray, polygon: FloatArray) -> None:
@@ -372,6 +386,14 @@ def _chain(outer: FloatArray, inner: FloatArray) -> FloatArray:
     """The similarity that does `inner` first, then `outer`."""
     linear = outer[:, :2] @ inner[:, :2]
     return np.column_stack([linear, outer[:, :2] @ inner[:, 2] + outer[:, 2]]).astype(np.float32)
+
+
+def _attention(scores: Tensor) -> Tensor:
+    """Where the critic looks, of its 8 × 8 places: at the face, most at the mouth; mean 1."""
+    places = torch.zeros(8, 8, device=scores.device)
+    places[2:7, 1:7] = 1
+    places[4:7, 2:6] = 4
+    return (places / places.mean()).flatten()
 
 
 def _flow_weight() -> Tensor:
