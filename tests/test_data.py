@@ -18,7 +18,7 @@ import pyarrow.parquet as pq  # noqa: E402
 from facepaint import align  # noqa: E402
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS  # noqa: E402
 from facepaint.lab import augment, drawn, faces, moves, topology  # noqa: E402
-from facepaint.lab.methods.reader import cut, mirror  # noqa: E402
+from facepaint.lab.faces import cut, mirror  # noqa: E402
 
 
 def encoded(pixels: np.ndarray) -> bytes:

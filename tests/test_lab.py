@@ -139,7 +139,7 @@ def test_export_is_the_network_and_reloads(name: str, faces: FaceSet, tmp_path: 
 
 def test_no_change_paints_nothing(faces: FaceSet) -> None:
     from facepaint.lab.methods.painter import compose
-    from facepaint.lab.methods.reader import to_float
+    from facepaint.lab.networks import to_float
 
     method = build("painter", faces)
     painter = method.networks["painter"]

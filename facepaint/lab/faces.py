@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align, detect
+from facepaint.align import CROP
 from facepaint.errors import LabError
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LANDMARKS, Box, FloatArray
 
@@ -199,3 +200,19 @@ def narrow(frame: FloatArray) -> FloatArray:
     linear = frame[:, :2] * (WIDE_PIXELS / WIDE)
     shift = (frame[:, 2] - (1 - WIDE) / 2) * (WIDE_PIXELS / WIDE)
     return np.column_stack([linear, shift]).astype(np.float32)
+
+
+def cut(wide: npt.NDArray[np.uint8], frame: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """The crop at `frame` (crop units → crop units) out of a wide crop."""
+    return align.crop(wide, narrow(frame), CROP)
+
+
+def mirror(
+    crop: npt.NDArray[np.uint8],
+    points: npt.NDArray[np.float32],
+    blend: npt.NDArray[np.float32],
+    order: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The mirrored face: left becomes right in all three."""
+    flipped = (points * np.array([-1, 1], np.float32) + np.array([1, 0], np.float32))[order[0]]
+    return crop[:, ::-1], flipped.astype(np.float32), blend[order[1]]

@@ -211,3 +211,12 @@ class Critic(nn.Module):
         label = self.label(blendshapes * 2 - 0.2).view_as(h)
         scores: Tensor = self.score(h)[:, 0] + (h * label).sum(1) / h.shape[1] ** 0.5
         return scores.flatten(1)
+
+
+def to_float(crops: Tensor) -> Tensor:
+    """uint8 [N, H, W, 3] to float [N, 3, H, W], 0 to 1, channels last in memory."""
+    return crops.permute(0, 3, 1, 2).float().div(255)
+
+
+def device_of(networks: dict[str, nn.Module]) -> torch.device:
+    return next(next(iter(networks.values())).parameters()).device

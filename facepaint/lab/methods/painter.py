@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -23,8 +22,6 @@ from torch.nn import functional as F
 from facepaint import align
 from facepaint.align import CROP, EYE_DISTANCE
 from facepaint.face import (
-    BLENDSHAPES,
-    EXPRESSIONS,
     INNER_LIPS,
     LANDMARKS,
     LEFT_EYE,
@@ -32,19 +29,16 @@ from facepaint.face import (
     OUTER_LIPS,
     RIGHT_EYE,
     RIGHT_IRIS,
-    FloatArray,
 )
-from facepaint.lab import augment, losses, moves
-from facepaint.lab.faces import FaceSet
+from facepaint.lab import losses, moves
+from facepaint.lab.faces import FaceSet, cut
 from facepaint.lab.loop import Batch, Networks, Phases, read_checkpoint
-from facepaint.lab.methods.reader import cut, device_of, mirror, to_float
-from facepaint.lab.networks import Critic, Painter, Reader, Strokes
+from facepaint.lab.networks import Critic, Painter, Reader, Strokes, device_of, to_float
 from facepaint.lab.recipe import Settings
-from facepaint.lab.topology import mirrored_blendshapes, mirrored_landmarks
+from facepaint.lab.samples import HAPPY, NEUTRAL, SMILING, Samples
 from facepaint.segment import face_mask
 
 _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to 1
-HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
 
 
 @dataclass(frozen=True)
@@ -58,8 +52,8 @@ class PainterSettings(Settings):
 
     width: int = 16
     pairs: float = 0.5
-    poles: float = 0.5
-    named: float = 0.5
+    poles: float = 0.7
+    named: float = 0.65
     reader: str = ""
     critic_from: int = 1000
     r1: float = 0.2
@@ -72,7 +66,7 @@ class PainterSettings(Settings):
     weight_mask: float = 0.3
     weight_region: float = 1.0
     weight_opening: float = 0.3
-    weight_shade: float = 0.03
+    weight_shade: float = 0.01
     weight_blendshapes: float = 1.5
     weight_landmarks: float = 1.0
     weight_cycle: float = 0.5
@@ -88,94 +82,15 @@ class PainterMethod:
         self.networks: Networks = {"painter": Painter(settings.width), "critic": Critic()}
         self.phases: Phases = {"painter": ("painter",), "critic": ("critic",)}
         self._faces = faces
-        train = ~faces.held_out & faces.is_face & np.isfinite(faces.blendshapes[:, 0])
-        self._pool = np.flatnonzero(train)
-        self._people = moves.people(faces, train)
-        self.targets = moves.expression_targets(faces, train)
-        self.linear = moves.fit(faces, self._people)
-        self._mirror = mirrored_landmarks(), mirrored_blendshapes()
+        self._samples = Samples(settings, faces)
+        self.targets = self._samples.targets
         self._flow_weight = _flow_weight()
         self._reader = _frozen_reader(settings.reader)
         self._show = _sheet_rows(faces)
 
-    # --- samples
-
     def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
-        paired = round(count * self.settings.pairs)
-        rows = [self._one(rng, i < paired) for i in range(count)]
+        rows = self._samples.draw(rng, count)
         return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
-
-    def _one(self, rng: np.random.Generator, paired: bool) -> dict[str, Any]:
-        """One sample; with the same jitter, light and mirroring for source and partner."""
-        i, j = self._pick(rng, paired)
-        f = self._faces
-        jitter = augment.random_frame(rng, 5, 0.06, 0.02)
-        look, flip = augment.Look(rng, 0.7), rng.random() < 0.5
-        source = self._view(i, jitter, look, flip)
-        if paired:
-            still = moves.still_frame(f.landmarks[i], f.landmarks[j])
-            partner = self._view(j, _chain(align.invert(still), jitter), look, flip)
-            asked, points = partner[2], partner[1]
-        else:
-            partner = source
-            asked = self._ask(rng, source[2])
-            points = moves.moved(source[1], asked - source[2], self.linear)
-        real = int(rng.choice(self._pool))
-        real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
-        seen = self._view(real, real_jitter, augment.Look(rng, 0.7), rng.random() < 0.5)
-        return {
-            "source": source[0],
-            "points": source[1],
-            "blendshapes": source[2],
-            "asked": asked.astype(np.float32),
-            "asked_points": points.astype(np.float32),
-            "partner": partner[0],
-            "paired": np.bool_(paired),
-            "face": face_mask(source[1]),
-            "region": region(points, source[1]),
-            "opening": opening(points, source[1]),
-            "real": seen[0],
-            "real_blendshapes": seen[2],
-        }
-
-    def _pick(self, rng: np.random.Generator, paired: bool) -> tuple[int, int]:
-        """A photo and, for a pair, one of the same person with another expression."""
-        if not paired or not self._people:
-            i = int(rng.choice(self._pool))
-            return i, i
-        # larger groups more often, but far from as often as their size
-        size = np.sqrt([len(p) for p in self._people])
-        group = self._people[int(rng.choice(len(size), p=size / size.sum()))]
-        i = int(rng.choice(group))
-        kinds = self._faces.expressions[group]
-        i, others = int(rng.choice(group)), group
-        poles = group[(kinds == HAPPY) | (kinds == NEUTRAL)]
-        if rng.random() < self.settings.poles and len(set(self._faces.expressions[poles])) > 1:
-            i, others = int(rng.choice(poles)), poles
-        others = others[self._faces.expressions[others] != self._faces.expressions[i]]
-        return i, int(rng.choice(others))
-
-    def _view(
-        self, i: int, frame: FloatArray, look: augment.Look, flip: bool
-    ) -> tuple[npt.NDArray[np.uint8], FloatArray, FloatArray]:
-        crop = cut(self._faces.crops[i], frame)
-        points = align.apply(align.invert(frame), self._faces.landmarks[i])
-        blend = self._faces.blendshapes[i]
-        if flip:
-            crop, points, blend = mirror(crop, points, blend, self._mirror)
-        return np.ascontiguousarray(look(crop)), points, blend
-
-    def _ask(self, rng: np.random.Generator, have: FloatArray) -> FloatArray:
-        """Blendshapes to ask of a single: a named expression or another's, in part or all."""
-        if rng.random() < self.settings.named:
-            likely = np.array([0.3 if e in (HAPPY, NEUTRAL) else 0.08 for e in range(7)])
-            want = self.targets[int(rng.choice(7, p=likely / likely.sum()))].copy()
-        else:
-            want = self._faces.blendshapes[int(rng.choice(self._pool))].copy()
-        if rng.random() < 0.8:  # mostly the gaze stays
-            want[moves.GAZE] = have[moves.GAZE]
-        strength = 1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1.3)
-        return np.asarray(np.clip(have + strength * (want - have), 0, 1), np.float32)
 
     # --- losses
 
@@ -223,7 +138,7 @@ class PainterMethod:
         if not pairs.any():
             return result.sum() * 0
         made, wanted = result[pairs], to_float(batch["partner"])[pairs]
-        weight = (batch["face"][pairs] * (1 + 4 * batch["region"][pairs]))[:, None]
+        weight = (batch["face"][pairs] * (2 + 3 * batch["region"][pairs]))[:, None]
         fine = losses.weighted_l1(made, wanted, weight)
         small = losses.weighted_l1(*(F.avg_pool2d(x, 4) for x in (made, wanted, weight)))
         edges = losses.gradient_l1(made, wanted, weight)
@@ -332,43 +247,6 @@ def compose(source: Tensor, strokes: Strokes, face: Tensor) -> Tensor:
     return (lit + strokes.mask * fade * strokes.paint).clamp(0, 1)
 
 
-def region(points: FloatArray, before: FloatArray) -> FloatArray:
-    """Where paint may be needed: the mouth and the eyes, as asked for; float32 [128, 128] 0 or 1.
-
-    The mouth reaches to the outer lips (teeth may show anywhere within) of the face after the
-    change; lips that close leave the old opening behind, so that counts too.
-    """
-    out = np.zeros((CROP, CROP), np.float32)
-    for where in (OUTER_LIPS, RIGHT_EYE, LEFT_EYE):
-        _fill(out, points[list(where)])
-    _fill(out, before[list(INNER_LIPS)])
-    return np.asarray(cv2.dilate(out, np.ones((5, 5), np.uint8)), np.float32)
-
-
-def opening(points: FloatArray, before: FloatArray) -> FloatArray:
-    """Between the lips of a mouth that opens or closes, float32 [128, 128] 0 or 1.
-
-    What opens has no teeth yet for the flow to move; what closes would keep a line of them. Empty
-    where the mouth is about as open as before.
-    """
-    after, old = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
-    _fill(after, points[list(INNER_LIPS)])
-    _fill(old, before[list(INNER_LIPS)])
-    # a polygon's outline counts as filled, so that a closed mouth has an area too
-    outline = len(INNER_LIPS)
-    area, was = (max(0.0, float(x.sum()) - outline) for x in (after, old))
-    if area > 2 * was:
-        return after
-    if was > 2 * area and was > outline:
-        return np.asarray(cv2.dilate(after, np.ones((3, 1), np.uint8)), np.float32)
-    return np.zeros_like(after)
-
-
-def _fill(picture: FloatArray, polygon: FloatArray) -> None:
-    corners = np.round((polygon * CROP - 0.5) * 16).astype(np.int32)
-    cv2.fillPoly(picture, [corners], 1.0, shift=4)
-
-
 def _cycle_loss(
     painter: nn.Module, result: Tensor, source: Tensor, change: Tensor, batch: Batch
 ) -> Tensor:
@@ -382,16 +260,10 @@ def _cycle_loss(
     return (back - source[single]).abs().mean() * 4
 
 
-def _chain(outer: FloatArray, inner: FloatArray) -> FloatArray:
-    """The similarity that does `inner` first, then `outer`."""
-    linear = outer[:, :2] @ inner[:, :2]
-    return np.column_stack([linear, outer[:, :2] @ inner[:, 2] + outer[:, 2]]).astype(np.float32)
-
-
 def _attention(scores: Tensor) -> Tensor:
     """Where the critic looks, of its 8 × 8 places: at the face, most at the mouth; mean 1."""
     places = torch.zeros(8, 8, device=scores.device)
-    places[2:7, 1:7] = 1
+    places[2:7, 1:7] = 2
     places[4:7, 2:6] = 4
     return (places / places.mean()).flatten()
 
@@ -417,7 +289,7 @@ def _frozen_reader(checkpoint: str) -> Reader | None:
 
 def _sheet_rows(faces: FaceSet) -> list[tuple[int, int]]:
     """(photo, expression to make): held-out people, first made happy, then made neutral."""
-    smile = faces.blendshapes[:, [BLENDSHAPES.index("mouthSmileLeft")]].mean(1)
+    smile = faces.blendshapes[:, SMILING].mean(1)
     rows = []
     for target, chosen in ((HAPPY, smile < 0.1), (NEUTRAL, smile > 0.5)):
         for source, count in (("london", 2), ("taiwan", 2), ("celebamask", 3), ("utkface", 3)):

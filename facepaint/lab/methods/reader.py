@@ -24,9 +24,9 @@ from facepaint.face import (
     RIGHT_IRIS,
 )
 from facepaint.lab import augment
-from facepaint.lab.faces import FaceSet, narrow
+from facepaint.lab.faces import FaceSet, cut, mirror
 from facepaint.lab.loop import Batch, Networks, Phases
-from facepaint.lab.networks import Reader, Reading
+from facepaint.lab.networks import Reader, Reading, device_of, to_float
 from facepaint.lab.recipe import Settings
 from facepaint.lab.topology import mirrored_blendshapes, mirrored_landmarks
 
@@ -128,31 +128,6 @@ class ReaderMethod:
             _draw(c, p) for c, p in zip(crops, read.landmarks.float().cpu().numpy(), strict=True)
         ]
         return np.vstack([np.hstack(tiles[r : r + 8]) for r in range(0, 24, 8)])
-
-
-def cut(wide: npt.NDArray[np.uint8], frame: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """The crop at `frame` (crop units → crop units) out of a wide crop."""
-    return align.crop(wide, narrow(frame), CROP)
-
-
-def mirror(
-    crop: npt.NDArray[np.uint8],
-    points: npt.NDArray[np.float32],
-    blend: npt.NDArray[np.float32],
-    order: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The mirrored face: left becomes right in all three."""
-    flipped = (points * np.array([-1, 1], np.float32) + np.array([1, 0], np.float32))[order[0]]
-    return crop[:, ::-1], flipped.astype(np.float32), blend[order[1]]
-
-
-def to_float(crops: Tensor) -> Tensor:
-    """uint8 [N, H, W, 3] to float [N, 3, H, W], 0 to 1, channels last in memory."""
-    return crops.permute(0, 3, 1, 2).float().div(255)
-
-
-def device_of(networks: Networks) -> torch.device:
-    return next(next(iter(networks.values())).parameters()).device
 
 
 def _landmark_weight() -> Tensor:

@@ -1,0 +1,178 @@
+"""Samples for the painter: pairs of one person, and singles with a change that is asked of them."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facepaint import align
+from facepaint.align import CROP
+from facepaint.face import (
+    BLENDSHAPES,
+    EXPRESSIONS,
+    INNER_LIPS,
+    LEFT_EYE,
+    OUTER_LIPS,
+    RIGHT_EYE,
+    FloatArray,
+)
+from facepaint.lab import augment, moves
+from facepaint.lab.faces import FaceSet, cut, mirror
+from facepaint.lab.topology import mirrored_blendshapes, mirrored_landmarks
+from facepaint.segment import face_mask
+
+SMILING = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]
+HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
+
+
+class Shares(Protocol):
+    """What of the painter's settings says which samples are drawn."""
+
+    @property
+    def pairs(self) -> float: ...
+    @property
+    def poles(self) -> float: ...
+    @property
+    def named(self) -> float: ...
+
+
+class Samples:
+    """Draws samples from the people that are not held out.
+
+    targets: what is asked for each of EXPRESSIONS, float32 [7, 52]. linear: the map from a change
+    of blendshapes to landmark moves.
+    """
+
+    def __init__(self, shares: Shares, faces: FaceSet) -> None:
+        self._shares, self._faces = shares, faces
+        train = ~faces.held_out & faces.is_face & np.isfinite(faces.blendshapes[:, 0])
+        self._pool = np.flatnonzero(train)
+        self._people = moves.people(faces, train)
+        self.targets = moves.expression_targets(faces, train)
+        self.linear = moves.fit(faces, self._people)
+        self._mirror = mirrored_landmarks(), mirrored_blendshapes()
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
+        """`count` samples, the pairs first."""
+        paired = round(count * self._shares.pairs)
+        return [self._one(rng, i < paired) for i in range(count)]
+
+    def _one(self, rng: np.random.Generator, paired: bool) -> dict[str, Any]:
+        """One sample; with the same jitter, light and mirroring for source and partner."""
+        i, j = self._pick(rng, paired)
+        f = self._faces
+        jitter = augment.random_frame(rng, 5, 0.06, 0.02)
+        look, flip = augment.Look(rng, 0.7), rng.random() < 0.5
+        source = self._view(i, jitter, look, flip)
+        if paired:
+            still = moves.still_frame(f.landmarks[i], f.landmarks[j])
+            partner = self._view(j, _chain(align.invert(still), jitter), look, flip)
+            asked, points = partner[2], partner[1]
+        else:
+            partner = source
+            asked = self._ask(rng, source[2])
+            points = moves.moved(source[1], asked - source[2], self.linear)
+        real = int(rng.choice(self._pool))
+        real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
+        seen = self._view(real, real_jitter, augment.Look(rng, 0.7), rng.random() < 0.5)
+        return {
+            "source": source[0],
+            "points": source[1],
+            "blendshapes": source[2],
+            "asked": asked.astype(np.float32),
+            "asked_points": points.astype(np.float32),
+            "partner": partner[0],
+            "paired": np.bool_(paired),
+            "face": face_mask(source[1]),
+            "region": region(points, source[1]),
+            "opening": opening(points, source[1]),
+            "real": seen[0],
+            "real_blendshapes": seen[2],
+        }
+
+    def _pick(self, rng: np.random.Generator, paired: bool) -> tuple[int, int]:
+        """A photo and, for a pair, one of the same person with another expression."""
+        if not paired or not self._people:
+            i = int(rng.choice(self._pool))
+            return i, i
+        # larger groups more often, but far from as often as their size
+        size = np.sqrt([len(p) for p in self._people])
+        group = self._people[int(rng.choice(len(size), p=size / size.sum()))]
+        i = int(rng.choice(group))
+        kinds = self._faces.expressions[group]
+        i, others = int(rng.choice(group)), group
+        poles = group[(kinds == HAPPY) | (kinds == NEUTRAL)]
+        if rng.random() < self._shares.poles and len(set(self._faces.expressions[poles])) > 1:
+            i, others = int(rng.choice(poles)), poles
+        others = others[self._faces.expressions[others] != self._faces.expressions[i]]
+        return i, int(rng.choice(others))
+
+    def _view(
+        self, i: int, frame: FloatArray, look: augment.Look, flip: bool
+    ) -> tuple[npt.NDArray[np.uint8], FloatArray, FloatArray]:
+        crop = cut(self._faces.crops[i], frame)
+        points = align.apply(align.invert(frame), self._faces.landmarks[i])
+        blend = self._faces.blendshapes[i]
+        if flip:
+            crop, points, blend = mirror(crop, points, blend, self._mirror)
+        return np.ascontiguousarray(look(crop)), points, blend
+
+    def _ask(self, rng: np.random.Generator, have: FloatArray) -> FloatArray:
+        """Blendshapes to ask of a single: a named expression or another's, in part or all."""
+        if rng.random() < self._shares.named:
+            smiles = have[SMILING].mean() > 0.35
+            likely = np.full(len(EXPRESSIONS), 0.06)
+            likely[NEUTRAL if smiles else HAPPY] = 0.6  # mostly what the face is not
+            want = self.targets[int(rng.choice(len(likely), p=likely / likely.sum()))].copy()
+        else:
+            want = self._faces.blendshapes[int(rng.choice(self._pool))].copy()
+        if rng.random() < 0.8:  # mostly the gaze stays
+            want[moves.GAZE] = have[moves.GAZE]
+        strength = 1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1.3)
+        return np.asarray(np.clip(have + strength * (want - have), 0, 1), np.float32)
+
+
+def region(points: FloatArray, before: FloatArray) -> FloatArray:
+    """Where paint may be needed: the mouth and the eyes, as asked for; float32 [128, 128] 0 or 1.
+
+    The mouth reaches to the outer lips (teeth may show anywhere within) of the face after the
+    change; lips that close leave the old opening behind, so that counts too.
+    """
+    out = np.zeros((CROP, CROP), np.float32)
+    for where in (OUTER_LIPS, RIGHT_EYE, LEFT_EYE):
+        _fill(out, points[list(where)])
+    _fill(out, before[list(INNER_LIPS)])
+    return np.asarray(cv2.dilate(out, np.ones((5, 5), np.uint8)), np.float32)
+
+
+def opening(points: FloatArray, before: FloatArray) -> FloatArray:
+    """Between the lips of a mouth that opens or closes, float32 [128, 128] 0 or 1.
+
+    What opens has no teeth yet for the flow to move; what closes would keep a line of them. Empty
+    where the mouth is about as open as before.
+    """
+    after, old = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
+    _fill(after, points[list(INNER_LIPS)])
+    _fill(old, before[list(INNER_LIPS)])
+    # a polygon's outline counts as filled, so that a closed mouth has an area too
+    outline = len(INNER_LIPS)
+    area, was = (max(0.0, float(x.sum()) - outline) for x in (after, old))
+    if area > 2 * was:
+        return after
+    if was > 2 * area and was > outline:
+        return np.asarray(cv2.dilate(after, np.ones((3, 1), np.uint8)), np.float32)
+    return np.zeros_like(after)
+
+
+def _fill(picture: FloatArray, polygon: FloatArray) -> None:
+    corners = np.round((polygon * CROP - 0.5) * 16).astype(np.int32)
+    cv2.fillPoly(picture, [corners], 1.0, shift=4)
+
+
+def _chain(outer: FloatArray, inner: FloatArray) -> FloatArray:
+    """The similarity that does `inner` first, then `outer`."""
+    linear = outer[:, :2] @ inner[:, :2]
+    return np.column_stack([linear, outer[:, :2] @ inner[:, 2] + outer[:, 2]]).astype(np.float32)
