@@ -135,7 +135,8 @@ def test_the_linear_map_finds_the_moves_that_were_drawn() -> None:
     smile = np.zeros(52, np.float32)
     for name in ("mouthSmileLeft", "mouthSmileRight"):
         smile[BLENDSHAPES.index(name)] = 0.5
-    moved = moves.moved(topology.mean_face(), smile, linear) - topology.mean_face()
+    rest = np.zeros(52, np.float32)
+    moved = moves.moved(topology.mean_face(), rest, smile, linear) - topology.mean_face()
     assert moved[61, 0] < -0.005 < 0.005 < moved[291, 0]  # the corners part
     assert (moved[[61, 291], 1] < -0.005).all()  # and rise
     assert np.abs(moved[[33, 263, 168]]).max() < 0.01  # the eyes stay

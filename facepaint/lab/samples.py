@@ -74,7 +74,7 @@ class Samples:
         else:
             partner = source
             asked = self._ask(rng, source[2])
-            points = moves.moved(source[1], asked - source[2], self.linear)
+            points = moves.moved(source[1], source[2], asked, self.linear)
         real = int(rng.choice(self._pool))
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
         seen = self._view(real, real_jitter, augment.Look(rng, 0.7), rng.random() < 0.5)
