@@ -212,7 +212,7 @@ def test_recipes_and_data_that_are_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FACEPAINT_DATA", raising=False)
-    with pytest.raises(LabError, match="there are painter, reader"):
+    with pytest.raises(LabError, match="there are painter, painter-finish, reader"):
         recipe.read("raeder")
     with pytest.raises(LabError, match="set FACEPAINT_DATA"):
         commands.train("reader", (), str(tmp_path / "run"), False, None)
@@ -256,6 +256,17 @@ def test_a_checkpoint_is_whole_or_the_old_one(
         loop.save(path, 2, method.settings, method.networks, method.networks, {})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [loop.CHECKPOINT]
+
+
+def test_a_run_can_start_from_anothers_weights(faces: FaceSet, tmp_path: Path) -> None:
+    loop.train(build("reader", faces, steps=4), tmp_path / "first")
+    again = build("reader", faces, steps=1, rate=0.0, decay=0.0, start=str(tmp_path / "first"))
+    loop.train(again, tmp_path / "second")
+    one, two = weights(tmp_path / "first"), weights(tmp_path / "second")
+    assert all(torch.allclose(one[k], two[k], atol=1e-6) for k in one if k.startswith("ema."))
+    with pytest.raises(LabError, match="holds no network 'painter'"):
+        wrong = build("painter", faces, steps=1, start=str(tmp_path / "first"))
+        loop.train(wrong, tmp_path / "third")
 
 
 def test_the_log_is_json_lines_and_sheets_are_pictures(faces: FaceSet, tmp_path: Path) -> None:

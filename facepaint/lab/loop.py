@@ -64,6 +64,8 @@ def train(method: Method, run: Path, resume: bool = False, listen: Listener | No
     networks, optimizers = _set_up(fabric, method)
     ema = {n: deepcopy(method.networks[n]).to(fabric.device).eval() for n in networks}
     first = _load(run, fabric, networks, ema, optimizers, s) if resume else _fresh(run)
+    if s.start and not resume:
+        _start(Path(s.start), networks, ema)
     run.mkdir(parents=True, exist_ok=True)
     log = (run / "log.jsonl").open("a")
     began = time.perf_counter()
@@ -208,6 +210,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise LabError(f"{path}: not a checkpoint, or a damaged one") from error
     return state
+
+
+def _start(checkpoint: Path, networks: Networks, ema: Networks) -> None:
+    """First weights from another run's averaged ones."""
+    state = read_checkpoint(checkpoint)
+    for name, network in networks.items():
+        if name not in state["ema"]:
+            raise LabError(f"{checkpoint} holds no network {name!r} to start from")
+        network.load_state_dict(state["ema"][name])
+        ema[name].load_state_dict(state["ema"][name])
 
 
 def _load(

@@ -66,6 +66,7 @@ class PainterSettings(Settings):
     weight_mask: float = 0.3
     weight_region: float = 1.0
     weight_opening: float = 0.3
+    weight_colour: float = 1.0
     weight_shade: float = 0.01
     weight_blendshapes: float = 1.5
     weight_landmarks: float = 1.0
@@ -154,12 +155,13 @@ class PainterMethod:
         return error.mean() * 10
 
     def _restraint(self, strokes: Strokes, batch: Batch) -> Tensor:
-        """Smooth flow; paint only where the flow cannot reach; little shade."""
+        """Smooth flow; paint only where the flow cannot reach, of little hue; little shade."""
         s = self.settings
         face, region_ = batch["face"][:, None], batch["region"][:, None]
         outside = (strokes.mask * face * (1 - region_)).mean()
         inside = losses.hinge(strokes.mask * region_, s.region_limit * float(region_.mean()))
         shade = strokes.shade * face
+        grey = strokes.paint.mean(1, keepdim=True)
         # told where to paint, or mask and paint wait for each other near zero
         opened = batch["opening"][:, None]
         bare = ((1 - strokes.mask) * opened).sum() / opened.sum().clamp(min=1)
@@ -168,6 +170,7 @@ class PainterMethod:
             + s.weight_mask * outside
             + s.weight_region * inside
             + s.weight_opening * bare
+            + s.weight_colour * ((strokes.paint - grey).abs() * strokes.mask * face).mean()
             + s.weight_shade * (shade.abs().mean() + losses.smoothness(shade) / CROP * 10)
         )
 
