@@ -32,11 +32,11 @@ $(VENV)/.venv:
 	@touch $@
 
 $(VENV)/.core: $(VENV)/.venv pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-warn-conflicts --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core $(VENV)/.astronaut
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lab,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-warn-conflicts --editable '.[lab,dev]'
 	@touch $@
 
 # The demo photo lies inside the scikit-image wheel; nothing of it is imported.

@@ -121,7 +121,7 @@ class Strokes(NamedTuple):
     flow (2): where a pixel's colour comes from, relative to its place, in crop sides.
     mask (1): how far the paint hides the photo, 0 to 1.
     paint (3): a colour residual, added under the mask, -1 to 1.
-    shade (1): the logarithm of a gain on the warped photo, for folds and cheeks, -.6 to .6.
+    shade (1): the logarithm of a gain on the warped photo, for folds and cheeks, -.25 to .25.
     """
 
     flow: Tensor
@@ -174,7 +174,7 @@ class Painter(nn.Module):
             gate * 0.3 * torch.tanh(flow),
             gate * torch.sigmoid(mask),
             torch.tanh(paint),
-            gate * 0.6 * torch.tanh(shade),
+            gate * 0.25 * torch.tanh(shade),
         )
 
 
