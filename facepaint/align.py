@@ -75,6 +75,12 @@ def invert(frame: FloatArray) -> FloatArray:
     return np.column_stack([linear, -linear @ frame[:, 2]]).astype(np.float32)
 
 
+def chain(outer: FloatArray, inner: FloatArray) -> FloatArray:
+    """The similarity that does `inner` first, then `outer`, float32 [2, 3]."""
+    linear = outer[:, :2] @ inner[:, :2]
+    return np.column_stack([linear, outer[:, :2] @ inner[:, 2] + outer[:, 2]]).astype(np.float32)
+
+
 def apply(frame: FloatArray, points: FloatArray) -> FloatArray:
     """`points` [N, 2] through `frame`, float32 [N, 2]."""
     moved: FloatArray = points @ frame[:, :2].T + frame[:, 2]

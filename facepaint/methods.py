@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint.face import FloatArray
-from facepaint.models import WEIGHTS, open_model
+from facepaint.models import open_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,5 +51,3 @@ class PainterNetwork:
 
 
 METHODS: dict[str, Callable[[Path], PainterNetwork]] = {"painter": PainterNetwork}
-
-__all__ = ["METHODS", "WEIGHTS", "Method", "PainterNetwork", "Strokes"]

@@ -101,7 +101,7 @@ class Painter:
         """
         asked = Edit(to, strength)
         photo = Photo.read(image)
-        found = read(photo.pixels, detect(photo.pixels, detector), self._reader)
+        found = self.faces(photo, detector)
         if not found:
             raise NoFaceError(NO_FACE)
         edited = self.repaint(photo, [(face, asked) for face in choose(found, faces)], progress)

@@ -192,7 +192,7 @@ def _row(
 def widen(frame: FloatArray) -> FloatArray:
     """The frame of the wide crop around the crop of `frame`."""
     inner = np.array([[WIDE, 0, (1 - WIDE) / 2], [0, WIDE, (1 - WIDE) / 2]], np.float32)
-    return np.column_stack([frame[:, :2] @ inner[:, :2], align.apply(frame, inner[:, 2][None])[0]])
+    return align.chain(frame, inner)
 
 
 def narrow(frame: FloatArray) -> FloatArray:

@@ -13,12 +13,12 @@ from facepaint.composite import composite
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS, FloatArray
 from facepaint.lab import augment, moves
 from facepaint.lab.faces import WIDE, WIDE_PIXELS, FaceSet
+from facepaint.lab.samples import SMILING
 from facepaint.methods import Strokes
 from facepaint.models import Model
 from facepaint.read import LOOKS, MIN_CONFIDENCE
 from facepaint.segment import face_mask
 
-SMILE = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]
 # the frame of the crop within its wide crop, in the wide crop's pixels
 _INNER = np.array([[1, 0, (WIDE - 1) / 2], [0, 1, (WIDE - 1) / 2]]) * (WIDE_PIXELS / WIDE)
 
@@ -40,7 +40,7 @@ def reader(model: Model, faces: FaceSet, seed: int = 0) -> dict[str, Any]:
     face, known = faces.is_face[rows], np.isfinite(labels[:, 0])
     error = np.linalg.norm(points - truth, axis=2).mean(1)
     error /= np.linalg.norm(truth[:, RIGHT_IRIS] - truth[:, LEFT_IRIS], axis=1)
-    smile = blend[known][:, SMILE].mean(1), labels[known][:, SMILE].mean(1)
+    smile = blend[known][:, SMILING].mean(1), labels[known][:, SMILING].mean(1)
     expressed = faces.expressions[rows] >= 0
     return {
         "people": len({*faces.subjects[rows]}),
@@ -69,7 +69,7 @@ def painter(model: Model, reader: Model, faces: FaceSet, limit: int = 60) -> dic
     whose expression it takes for the asked one rather than the other; smile_*: mean smile score
     before, asked for, and after; change: mean absolute change within the crop, 0 to 255.
     """
-    smile = faces.blendshapes[:, SMILE].mean(1)
+    smile = faces.blendshapes[:, SMILING].mean(1)
     result: dict[str, Any] = {"judge": "the reader, which took part in training"}
     for to, chosen in (("happy", smile < 0.1), ("neutral", smile > 0.5)):
         rows = np.flatnonzero(faces.held_out & chosen)
@@ -113,9 +113,9 @@ def _edited(
     return {
         "named_before": first["expressions"][0],
         "named_after": second["expressions"][0],
-        "before": have[SMILE].mean(),
-        "asked": target[SMILE].mean(),
-        "after": second["blendshapes"][0][SMILE].mean(),
+        "before": have[SMILING].mean(),
+        "asked": target[SMILING].mean(),
+        "after": second["blendshapes"][0][SMILING].mean(),
         "change": np.abs(after.astype(float) - before).mean(),
     }
 
@@ -123,7 +123,7 @@ def _edited(
 def _look(model: Model, wide: npt.NDArray[np.uint8], start: FloatArray) -> list[FloatArray]:
     """What the runtime's looks see in a wide crop; landmarks in crop units."""
     inner = _INNER.astype(np.float32)
-    frame = np.column_stack([inner[:, :2] @ start[:, :2], align.apply(inner, start[:, 2][None])[0]])
+    frame = align.chain(inner, start)
     for _ in range(LOOKS):
         out = model(crops=align.crop(wide, frame)[None])
         points = align.apply(frame, out["landmarks"][0])

@@ -69,7 +69,7 @@ class Samples:
         source = self._view(i, jitter, look, flip)
         if paired:
             still = moves.still_frame(f.landmarks[i], f.landmarks[j])
-            partner = self._view(j, _chain(align.invert(still), jitter), look, flip)
+            partner = self._view(j, align.chain(align.invert(still), jitter), look, flip)
             asked, points = partner[2], partner[1]
         else:
             partner = source
@@ -170,9 +170,3 @@ def opening(points: FloatArray, before: FloatArray) -> FloatArray:
 def _fill(picture: FloatArray, polygon: FloatArray) -> None:
     corners = np.round((polygon * CROP - 0.5) * 16).astype(np.int32)
     cv2.fillPoly(picture, [corners], 1.0, shift=4)
-
-
-def _chain(outer: FloatArray, inner: FloatArray) -> FloatArray:
-    """The similarity that does `inner` first, then `outer`."""
-    linear = outer[:, :2] @ inner[:, :2]
-    return np.column_stack([linear, outer[:, :2] @ inner[:, 2] + outer[:, 2]]).astype(np.float32)

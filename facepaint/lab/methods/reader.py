@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from facepaint import align
 from facepaint.align import CROP, EYE_DISTANCE
 from facepaint.face import (
-    BLENDSHAPES,
     INNER_LIPS,
     LANDMARKS,
     LEFT_EYE,
@@ -29,8 +28,6 @@ from facepaint.lab.loop import Batch, Networks, Phases
 from facepaint.lab.networks import Reader, Reading, device_of, to_float
 from facepaint.lab.recipe import Settings
 from facepaint.lab.topology import mirrored_blendshapes, mirrored_landmarks
-
-SMILE = (BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight"))
 
 
 @dataclass(frozen=True)
