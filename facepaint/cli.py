@@ -37,6 +37,9 @@ def cli() -> None:
 weights_option = click.option(
     "--weights", metavar="DIR", help="A folder of weights other than those that ship."
 )
+method_option = click.option(
+    "--method", metavar="NAME", help="What repaints: painter (the default), cyclegan."
+)
 detector_option = click.option(
     "--detector", metavar="NAME", help="How faces are found; the best that works here by default."
 )
@@ -51,6 +54,7 @@ detector_option = click.option(
     "--face", "faces", type=int, multiple=True, metavar="N", help="Only this face; may be repeated."
 )
 @click.option("--overwrite", is_flag=True, help="Allow OUT to be PHOTO itself.")
+@method_option
 @detector_option
 @weights_option
 def edit(
@@ -60,6 +64,7 @@ def edit(
     strength: float | None,
     faces: tuple[int, ...],
     overwrite: bool,
+    method: str | None,
     detector: str | None,
     weights: str | None,
 ) -> None:
@@ -77,7 +82,7 @@ def edit(
     target = out or _default_out(photo, to)
     _guard(photo, target, overwrite)
     source = Photo.read(_source(photo))
-    painter = _painter(weights)
+    painter = _painter(weights, method)
     found = painter.faces(source, _detector(detector))
     if not found:
         raise NoFaceError(f"{_name(photo)}: {NO_FACE}")
@@ -112,7 +117,7 @@ def faces(photo: str, as_json: bool, detector: str | None, weights: str | None) 
         click.echo(json.dumps(document))
         return
     for face in found:
-        x, y, wide, high, score = face.box
+        x, y, wide, high, score = face.box[:5]
         top = "  ".join(f"{n} {v:.2f}" for n, v in face.top_blendshapes(4).items())
         where = f"{wide:.0f}×{high:.0f} at {x:.0f},{y:.0f}"
         click.echo(f"{face.index:>3}  {where:<22} score {score:.2f}  {face.expression:<9}  {top}")
@@ -124,7 +129,7 @@ def describe(face: Any) -> dict[str, Any]:
     """A face as plain values, for JSON; lengths in photo pixels."""
     from facepaint.face import BLENDSHAPES, EXPRESSIONS
 
-    x, y, width, height, score = (round(float(v), 3) for v in face.box)
+    x, y, width, height, score = (round(float(v), 3) for v in face.box[:5])
     return {
         "index": face.index,
         "box": {"x": x, "y": y, "width": width, "height": height},
@@ -230,10 +235,12 @@ def recipe(recipe: str) -> None:
 # --- helpers
 
 
-def _painter(weights: str | None) -> Painter:
+def _painter(weights: str | None, method: str | None = None) -> Painter:
+    """The painter of the folder of weights and the method asked for, or of the defaults."""
     from facepaint.painter import Painter
 
-    return Painter(weights) if weights else Painter()
+    asked = {"weights": weights, "method": method}
+    return Painter(**{k: v for k, v in asked.items() if v is not None})
 
 
 def _detector(asked: str | None) -> str:

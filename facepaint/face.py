@@ -51,13 +51,18 @@ LEFT_EYE = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373
 
 
 class Box(NamedTuple):
-    """An upright rectangle in photo pixels, and the detector's score for a face in it (0 to 1)."""
+    """An upright rectangle in photo pixels, and the detector's score for a face in it (0 to 1).
+
+    mask: what of the rectangle shows the face and nothing before it, float32 [S, S], 0 to 1, over
+    the whole rectangle; None from a detector that does not know.
+    """
 
     x: float
     y: float
     width: float
     height: float
     score: float
+    mask: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,16 +1,19 @@
-"""Methods: what can repaint a crop. A method is a function from crops and changes to strokes."""
+"""Methods: what can repaint a face. A method goes from a crop, its face and an edit to strokes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facepaint.face import FloatArray
+from facepaint.edit import Edit, change
+from facepaint.errors import EditError
+from facepaint.face import Face, FloatArray
 from facepaint.models import open_model
 
 
@@ -32,22 +35,64 @@ class Strokes:
     shade: FloatArray
 
 
-Method = Callable[[npt.NDArray[np.uint8], FloatArray], Strokes]
+class Method(Protocol):
+    """What repaints a face."""
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the network is, its data and licence, what was measured, its limits."""
+
+    def __call__(self, crop: npt.NDArray[np.uint8], face: Face, edit: Edit) -> Strokes | None:
+        """The strokes for a crop uint8 [128, 128, 3] RGB of the face, None where the edit asks for
+        no change. Raises EditError for what the method cannot do."""
 
 
 class PainterNetwork:
-    """The painter (`facepaint train painter`): crop uint8 [128, 128, 3], change float32 [52]."""
+    """The painter (`facepaint train painter`): any change of blendshapes, at any strength."""
 
     def __init__(self, folder: Path) -> None:
         self._model = open_model("painter", folder)
-
-    def __call__(self, crop: npt.NDArray[np.uint8], change: FloatArray) -> Strokes:
-        out = self._model(crops=crop[None], change=change[None])
-        return Strokes(**{name: np.asarray(value[0], np.float32) for name, value in out.items()})
+        expressions = self.card["expressions"]
+        self._targets = {n: np.array(v, np.float32) for n, v in expressions.items()}
 
     @property
     def card(self) -> dict[str, Any]:
         return self._model.card
 
+    def __call__(self, crop: npt.NDArray[np.uint8], face: Face, edit: Edit) -> Strokes | None:
+        difference = change(edit, face, self._targets)
+        if not difference.any():
+            return None
+        out = self._model(crops=crop[None], change=difference[None])
+        return Strokes(**{name: np.asarray(value[0], np.float32) for name, value in out.items()})
 
-METHODS: dict[str, Callable[[Path], PainterNetwork]] = {"painter": PainterNetwork}
+
+class CycleGANNetwork:
+    """The study's CycleGAN (`facepaint train cyclegan`): happy and neutral, for comparison. It has
+    no flow; what it draws anew is laid over the face where it differs from it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model = open_model("cyclegan", folder)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return self._model.card
+
+    def __call__(self, crop: npt.NDArray[np.uint8], face: Face, edit: Edit) -> Strokes | None:
+        known = self.card["expressions"]
+        if edit.to not in known:
+            raise EditError(f"cyclegan cannot make a face {edit.to}, only {' or '.join(known)}")
+        if not edit.strength:
+            return None
+        paint = np.asarray(self._model(crops=crop[None])[edit.to][0], np.float32) * edit.strength
+        size = crop.shape[0]
+        differs = cv2.GaussianBlur(np.abs(paint).max(-1), (0, 0), size / 64)
+        mask = np.clip((differs - 0.01) / 0.03, 0, 1).astype(np.float32)
+        still = np.zeros((size, size, 2), np.float32)
+        return Strokes(still, mask, paint, np.zeros((size, size), np.float32))
+
+
+METHODS: dict[str, Callable[[Path], Method]] = {
+    "painter": PainterNetwork,
+    "cyclegan": CycleGANNetwork,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, TypeVar, overload
 
@@ -14,14 +15,14 @@ from PIL import Image
 from facepaint import align
 from facepaint.composite import composite
 from facepaint.detect import Detector, detect
-from facepaint.edit import Edit, change, choose
-from facepaint.errors import NoFaceError
+from facepaint.edit import Edit, choose
+from facepaint.errors import EditError, NoFaceError
 from facepaint.face import Face
 from facepaint.methods import METHODS, Method
 from facepaint.models import WEIGHTS, open_model
 from facepaint.photo import Photo, Source
 from facepaint.read import read
-from facepaint.segment import face_mask
+from facepaint.segment import visible_face
 
 Kind = TypeVar("Kind", bytes, npt.NDArray[np.uint8], Image.Image, Photo)
 Progress = Callable[[int, int], None]  # faces done, faces in all
@@ -35,19 +36,18 @@ class Painter:
 
     def __init__(self, weights: str | os.PathLike[str] = WEIGHTS, method: str = "painter") -> None:
         """weights: a folder with a manifest of weights. Raises WeightsError where they are not
-        what the manifest says."""
+        what the manifest says, EditError for a method that there is not."""
+        if method not in METHODS:
+            near = get_close_matches(method, METHODS, 1) or list(METHODS)
+            raise EditError(f"unknown method {method!r}; did you mean {' or '.join(near)}?")
         self._reader = open_model("reader", Path(weights))
-        self._network = METHODS[method](Path(weights))
-        self.method: Method = self._network
-        self.targets = {
-            name: np.array(values, np.float32)
-            for name, values in self._network.card["expressions"].items()
-        }
+        self._name = method
+        self.method: Method = METHODS[method](Path(weights))
 
     @property
     def cards(self) -> dict[str, dict[str, Any]]:
         """The cards of the networks: what they are, their data and licence, what was measured."""
-        return {"reader": self._reader.card, "painter": self._network.card}
+        return {"reader": self._reader.card, self._name: self.method.card}
 
     def faces(self, image: Source, detector: str | Detector | None = None) -> list[Face]:
         """The faces of a photo in reading order.
@@ -115,12 +115,10 @@ class Painter:
         for done, (face, edit) in enumerate(edits):
             if progress:
                 progress(done, len(edits))
-            difference = change(edit, face, self.targets)
-            if difference.any():
-                frame = align.align(face.landmarks)
-                strokes = self.method(align.crop(photo.pixels, frame), difference)
-                mask = face_mask(align.apply(align.invert(frame), face.landmarks))
-                composite(pixels, frame, strokes, mask)
+            frame = align.align(face.landmarks)
+            strokes = self.method(align.crop(photo.pixels, frame), face, edit)
+            if strokes is not None:
+                composite(pixels, frame, strokes, visible_face(face, frame))
         if progress:
             progress(len(edits), len(edits))
         return photo.with_pixels(pixels)

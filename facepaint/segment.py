@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
+from facepaint import align
 from facepaint.align import CROP
-from facepaint.face import FACE_OVAL, FloatArray
+from facepaint.face import FACE_OVAL, Box, Face, FloatArray
 
 _GROW = 1.08  # of the oval about its centre: cheeks and forehead move a little beyond it
 _CHIN = 1.22  # of what lies below the centre: an opening mouth moves the chin down
@@ -31,6 +33,47 @@ def face_mask(landmarks: FloatArray, size: int = CROP) -> FloatArray:
     t = np.clip((blurred - 0.2) / 0.6, 0, 1)
     mask = t * t * (3 - 2 * t)
     return np.asarray(mask * _border(size), np.float32)
+
+
+def visible_face(face: Face, frame: FloatArray, size: int = CROP) -> FloatArray:
+    """The mask of a face in the crop of `frame`, without what its detector saw before it.
+
+    A detector's mask is coarse at the face's own border, so only what lies well inside the oval
+    and is wider than a few pixels of the crop is taken for something before the face.
+    """
+    points = align.apply(align.invert(frame), face.landmarks)
+    mask = face_mask(points, size)
+    if face.box.mask is None:
+        return mask
+    oval = np.zeros((size, size), np.uint8)
+    inner = points[list(FACE_OVAL)]
+    corners = np.round((inner * size - 0.5) * 16).astype(np.int32)
+    cv2.fillPoly(oval, [corners], 1, shift=4)
+    oval = np.asarray(cv2.erode(oval, _disc(size // 16)), np.uint8)
+    hidden = (_seen(face.box, face.box.mask, frame, size) < 0.5).astype(np.uint8) * oval
+    hidden = np.asarray(cv2.morphologyEx(hidden, cv2.MORPH_OPEN, _disc(size // 42)), np.uint8)
+    # up to the oval's rim, where the erosion above stopped, and a little more
+    hidden = np.asarray(cv2.dilate(hidden, _disc(size // 16)), np.float32)
+    soft = cv2.GaussianBlur(hidden, (0, 0), _FEATHER / 2 * size / 128)
+    return np.asarray(mask * (1 - soft), np.float32)
+
+
+def _disc(radius: int) -> npt.NDArray[np.uint8]:
+    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
+    return np.asarray(shape, np.uint8)
+
+
+def _seen(box: Box, mask: FloatArray, frame: FloatArray, size: int) -> FloatArray:
+    """The detector's mask over its box as one over the crop [size, size]; 1 beyond the box."""
+    rows, columns = mask.shape
+    # crop units to mask pixels, through the photo
+    scale = np.array([columns / box.width, rows / box.height])
+    linear = frame[:, :2] * scale[:, None]
+    shift = (frame[:, 2] - (box.x, box.y)) * scale
+    matrix = align.centred(np.column_stack([linear, shift]).astype(np.float32), size)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    out = cv2.warpAffine(mask, matrix, (size, size), flags=flags, borderValue=1.0)
+    return np.asarray(out, np.float32)
 
 
 def _border(size: int) -> FloatArray:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import facepaint
 from facepaint import align
 from facepaint.composite import composite
-from facepaint.edit import Edit, change
+from facepaint.edit import Edit
 from facepaint.segment import face_mask
 
 Pixels = npt.NDArray[np.uint8]
@@ -45,7 +45,8 @@ def steps(painter: facepaint.Painter, pixels: Pixels) -> dict[str, Pixels]:
         cv2.circle(read, (int(px), int(py)), 0, (60, 255, 60), -1)
     frame = align.align(face.landmarks)
     crop = align.crop(pixels, frame)
-    strokes = painter.method(crop, change(Edit("neutral"), face, painter.targets))
+    strokes = painter.method(crop, face, Edit("neutral"))
+    assert strokes is not None
     mask = face_mask(align.apply(align.invert(frame), face.landmarks))
     result = pixels.copy()
     composite(result, frame, strokes, mask)

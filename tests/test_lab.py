@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 
 from facepaint.errors import LabError  # noqa: E402
-from facepaint.lab import commands, drawn, loop, recipe  # noqa: E402
+from facepaint.lab import commands, data, drawn, loop, recipe  # noqa: E402
 from facepaint.lab.faces import FaceSet  # noqa: E402
 from facepaint.lab.methods import METHODS, lookup  # noqa: E402
 from facepaint.models import open_file  # noqa: E402
@@ -26,6 +27,14 @@ pytestmark = [
 
 SMALL = {"data": "drawn", "width": 8, "batch": 4, "steps": 8, "warmup": 2, "precision": "32-true"}
 SMALL |= {"accelerator": "cpu", "save_every": 4, "sheet_every": 1000}
+# what makes each method small, or lets it begin at once
+OWN: dict[str, dict[str, Any]] = {
+    "reader": {},
+    "painter": {"critic_from": 0},
+    "maskrcnn": {"size": 64, "channels": 16, "box_channels": 16, "mask_layers": 1},
+    "sagan": {"size": 32, "sources": "", "attention": 8},
+    "cyclegan": {"size": 32, "sources": "", "blocks": 1, "pool": 4},
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +47,18 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def table_of(name: str, **changes: Any) -> dict[str, Any]:
+    """The settings of a small run; what the method does not know is left out."""
+    known = {f.name for f in dataclasses.fields(lookup(name).settings)}
+    table = SMALL | {"method": name} | OWN[name] | changes
+    return {k: v for k, v in table.items() if k in known}
+
+
 def build(name: str, faces: FaceSet, **changes: Any) -> loop.Method:
-    kind, method = lookup(name)
-    return method(recipe.settings(kind, SMALL | {"method": name} | changes), faces)
+    entry = lookup(name)
+    settings = recipe.settings(entry.settings, table_of(name, **changes))
+    seen = faces if entry.data is data.faces else drawn.scenes(0)
+    return entry.build(settings, seen)
 
 
 def losses_of(method: loop.Method, steps: int = 1) -> dict[str, float]:
@@ -62,7 +80,7 @@ def test_samples_follow_from_the_generator(name: str, faces: FaceSet) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_trained_part_gets_a_gradient(name: str, faces: FaceSet) -> None:
     """Within three steps: what starts behind a zero is reached when that has moved."""
-    method = build(name, faces, critic_from=0) if name == "painter" else build(name, faces)
+    method = build(name, faces)
     reached: set[str] = set()
     for step in range(3):
         batch = method.sample(np.random.default_rng(step), 8, step)
@@ -82,12 +100,13 @@ def test_every_trained_part_gets_a_gradient(name: str, faces: FaceSet) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_some_steps_lower_the_loss(name: str, faces: FaceSet, tmp_path: Path) -> None:
-    method = build(name, faces, steps=40, batch=8, rate=2e-3)
+    # without its critic, whose voice is no loss that falls
+    method = build(name, faces, steps=40, batch=8, rate=2e-3, critic_from=1000)
     before = losses_of(method)
     loop.train(method, tmp_path / "run")
     after = losses_of(method)
-    first = next(iter(method.phases))
-    assert after[first] < 0.9 * before[first]
+    # the sum: of two that work against each other one may have to give way
+    assert sum(after.values()) < 0.93 * sum(before.values())
 
 
 def weights(run: Path) -> dict[str, Any]:
@@ -102,7 +121,7 @@ def weights(run: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_four_steps_and_four_more_are_eight(name: str, faces: FaceSet, tmp_path: Path) -> None:
-    extra = {"critic_from": 2} if name == "painter" else {}
+    extra = {"critic_from": 2} if name == "painter" else {}  # a phase that joins later
     loop.train(build(name, faces, **extra), tmp_path / "whole")
     half, sample = build(name, faces, **extra), type(build(name, faces)).sample
 
@@ -124,13 +143,21 @@ def test_four_steps_and_four_more_are_eight(name: str, faces: FaceSet, tmp_path:
 @pytest.mark.parametrize("name", METHODS)
 def test_export_is_the_network_and_reloads(name: str, faces: FaceSet, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    changes = [f"{k}={json.dumps(v)}" for k, v in (SMALL | {"steps": 4}).items()]
-    commands.train(name, tuple(changes), str(run), False, None)
+    table = table_of(name, steps=4)
+    (tmp_path / "small.toml").write_text(
+        "\n".join(f"{k} = {json.dumps(v)}" for k, v in table.items())
+    )
+    commands.train(str(tmp_path / "small.toml"), (), str(run), False, None)
+    if lookup(name).graph is None:
+        with pytest.raises(LabError, match="cannot be exported"):
+            commands.export(str(run), str(tmp_path / f"{name}.onnx"), None)
+        return
     target = tmp_path / f"{name}.onnx"
     assert commands.export(str(run), str(target), None) < 1e-3
     model = open_file(target)
     assert model.card["name"] == name and model.card["steps"] == 4
-    assert "drawn" in model.card["data"] and model.card["measured"]
+    assert model.card["data"] and model.card["what"] and model.card["limits"]
+    assert bool(model.card.get("measured")) == (lookup(name).measure is not None)
     commands.adopt(str(target), str(tmp_path / "weights"))
     manifest = json.loads((tmp_path / "weights" / "manifest.json").read_text())
     assert manifest[name]["sha256"] == model.sha256
@@ -195,7 +222,7 @@ def test_the_lab_and_the_runtime_compose_alike(faces: FaceSet) -> None:
         (("steps=many",), "should be of type int"),
         (("steps",), "no key=value"),
         (('data="elsewhere"',), "neither"),
-        (('method="dreamer"',), "there are reader, painter"),
+        (('method="dreamer"',), "there are reader, painter, maskrcnn"),
         (('reader="/nowhere"', 'data="drawn"', 'method="painter"'), "no checkpoint at"),
     ],
 )
@@ -212,11 +239,11 @@ def test_recipes_and_data_that_are_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FACEPAINT_DATA", raising=False)
-    with pytest.raises(LabError, match="there are painter, painter-finish, reader"):
+    with pytest.raises(LabError, match="there are cyclegan-colour, cyclegan-cpu"):
         recipe.read("raeder")
     with pytest.raises(LabError, match="set FACEPAINT_DATA"):
         commands.train("reader", (), str(tmp_path / "run"), False, None)
-    with pytest.raises(LabError, match=r"no \.parquet file"):
+    with pytest.raises(LabError, match="no photos in a layout that is known"):
         commands.train("reader", (), str(tmp_path / "run"), False, str(tmp_path))
     (tmp_path / "x.parquet").write_bytes(b"nonsense")
     with pytest.raises(LabError, match=r"x\.parquet: not a Parquet file"):
@@ -264,7 +291,7 @@ def test_a_run_can_start_from_anothers_weights(faces: FaceSet, tmp_path: Path) -
     loop.train(again, tmp_path / "second")
     one, two = weights(tmp_path / "first"), weights(tmp_path / "second")
     assert all(torch.allclose(one[k], two[k], atol=1e-6) for k in one if k.startswith("ema."))
-    with pytest.raises(LabError, match="holds no network 'painter'"):
+    with pytest.raises(LabError, match="holds no network like painter"):
         wrong = build("painter", faces, steps=1, start=str(tmp_path / "first"))
         loop.train(wrong, tmp_path / "third")
 

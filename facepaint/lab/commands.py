@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from facepaint.errors import LabError
-from facepaint.lab import drawn, faces, loop, measure, recipe
+from facepaint.lab import loop, recipe
 from facepaint.lab.cards import make_card
 from facepaint.lab.export import export as export_run
-from facepaint.lab.faces import FaceSet
-from facepaint.lab.methods import lookup
-from facepaint.lab.recipe import Settings, as_table
-from facepaint.models import Model, open_file, open_model, write_entry
-
-CACHE_VARIABLE = "FACEPAINT_CACHE"
+from facepaint.lab.methods import lookup, of_run
+from facepaint.lab.recipe import as_table
+from facepaint.models import open_file, write_entry
 
 
 def train(
@@ -30,21 +26,11 @@ def train(
 ) -> Path:
     """Train a recipe; returns the folder of the run."""
     table = recipe.read(name, changes)
-    kind, build = lookup(str(table.get("method", "")))
-    settings = recipe.settings(kind, table)
+    entry = lookup(str(table.get("method", "")))
+    settings = recipe.settings(entry.settings, table)
     home = Path(run or f"runs/{Path(name).stem}")
-    loop.train(build(settings, face_set(settings, data)), home, resume, listen)
+    loop.train(entry.build(settings, entry.data(settings, data)), home, resume, listen)
     return home
-
-
-def face_set(settings: Settings, data: str | None) -> FaceSet:
-    """The faces that the settings name: drawn ones, or photos."""
-    if settings.data == "drawn":
-        return drawn.draw(settings.seed)
-    if settings.data != "photos":
-        raise LabError(f"data={settings.data!r} is neither 'photos' nor 'drawn'")
-    cache = Path(os.environ.get(CACHE_VARIABLE, "cache"))
-    return faces.load(faces.data_folder(data), cache)
 
 
 def export(run: str, model: str, data: str | None) -> float:
@@ -52,22 +38,14 @@ def export(run: str, model: str, data: str | None) -> float:
     target = Path(model)
     if target.suffix != ".onnx" or not target.parent.is_dir():
         raise LabError(f"{model}: give a name that ends in .onnx, in a folder that exists")
-    state = loop.read_checkpoint(Path(run))
-    kind, _ = lookup(state["settings"]["method"])
-    settings = recipe.settings(kind, state["settings"])
-    found = face_set(settings, data)
-    card = make_card(settings, found)
+    settings, entry = of_run(loop.read_checkpoint(Path(run)))
+    found = entry.data(settings, data)
+    card = make_card(settings, entry, found)
     difference = export_run(Path(run), target, card)
-    measured = _measure(open_file(target), found)
-    export_run(Path(run), target, card | {"measured": measured})
+    if entry.measure is not None:
+        measured = rounded(entry.measure(open_file(target), found))
+        export_run(Path(run), target, card | {"measured": measured})
     return difference
-
-
-def _measure(model: Model, found: FaceSet) -> dict[str, Any]:
-    """What the card says of the network, measured on held-out people."""
-    if model.card["name"] == "reader":
-        return rounded(measure.reader(model, found))
-    return rounded(measure.painter(model, open_model("reader"), found))
 
 
 def rounded(values: dict[str, Any]) -> dict[str, Any]:
@@ -92,5 +70,5 @@ def adopt(model: str, weights: str) -> None:
 def show(name: str) -> str:
     """A recipe with all its settings as JSON."""
     table: dict[str, Any] = recipe.read(name)
-    kind, _ = lookup(str(table.get("method", "")))
-    return json.dumps(as_table(recipe.settings(kind, table)), indent=2)
+    entry = lookup(str(table.get("method", "")))
+    return json.dumps(as_table(recipe.settings(entry.settings, table)), indent=2)

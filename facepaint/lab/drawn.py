@@ -21,7 +21,8 @@ from facepaint.face import (
     RIGHT_IRIS,
     FloatArray,
 )
-from facepaint.lab.faces import WIDE, WIDE_PIXELS, FaceSet
+from facepaint.lab.faces import WIDE, WIDE_PIXELS, FaceSet, is_held_out
+from facepaint.lab.scenes import SceneSet
 from facepaint.lab.topology import mean_face
 
 _BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))
@@ -60,6 +61,7 @@ def draw(seed: int, people: int = 24) -> FaceSet:
         expressions=np.array([EXPRESSIONS.index(r[3]) if r[3] else -1 for r in rows], np.int8),
         subjects=np.array([r[4] for r in rows]),
         sources=np.full(len(rows), "drawn"),
+        held_out=np.array([is_held_out(r[4]) for r in rows]),
     )
 
 
@@ -109,3 +111,28 @@ def _picture(points: FloatArray, colours: npt.NDArray[np.int64]) -> npt.NDArray[
     for brow in _BROWS:
         cv2.polylines(out, [at[list(brow)]], False, (40, 30, 20), 3, cv2.LINE_AA)
     return out
+
+
+def scenes(seed: int, count: int = 16) -> SceneSet:
+    """Drawn people before flat grounds, one to three in a scene; some scenes show nobody."""
+    rng = np.random.default_rng(seed)
+    found = SceneSet([], [], [], [], [])
+    for n in range(count):
+        canvas = np.full((160, 200, 3), rng.integers(0, 256, 3), np.uint8)
+        meshes: list[FloatArray | None] = []
+        for k in range(n % 4):
+            side, left = int(rng.integers(40, 62)), 4 + 64 * k
+            top = int(rng.integers(4, 90))
+            points = _person(rng)
+            face = _picture(points, rng.integers(40, 216, (3, 3)))
+            canvas[top : top + side, left : left + side] = cv2.resize(face, (side, side))
+            inside = (points + (WIDE - 1) / 2) / WIDE * side
+            meshes.append((inside + np.array([left, top])).astype(np.float32))
+        ovals = [m[list(FACE_OVAL)] for m in meshes if m is not None]
+        boxes = [np.concatenate([o.min(0), o.max(0)]) for o in ovals]
+        _, data = cv2.imencode(".png", canvas[..., ::-1])
+        found.photos.append(data.tobytes())
+        found.boxes.append(np.array(boxes, np.float32).reshape(-1, 4))
+        found.meshes.append(meshes)
+        found.names.append(f"drawn-scene-{n}")
+    return found

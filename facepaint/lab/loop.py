@@ -106,7 +106,7 @@ def _set_up(fabric: Fabric, method: Method) -> tuple[Networks, dict[str, torch.o
     for name, network in method.networks.items():
         network.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(
-            network.parameters(), s.rate, betas=(0.9, 0.99), weight_decay=s.decay
+            network.parameters(), s.rate, betas=(s.beta1, s.beta2), weight_decay=s.decay
         )
         networks[name], optimizers[name] = fabric.setup(network, optimizer)
     return networks, optimizers
@@ -159,6 +159,8 @@ def _average(ema: Networks, networks: Networks, keep: float) -> None:
     for name, network in networks.items():
         for mean, now in zip(ema[name].parameters(), network.parameters(), strict=True):
             mean.lerp_(now.detach().to(mean.dtype), 1 - keep)
+        for kept, new in zip(ema[name].buffers(), network.buffers(), strict=True):
+            kept.copy_(new)
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:
@@ -213,13 +215,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _start(checkpoint: Path, networks: Networks, ema: Networks) -> None:
-    """First weights from another run's averaged ones."""
-    state = read_checkpoint(checkpoint)
-    for name, network in networks.items():
-        if name not in state["ema"]:
-            raise LabError(f"{checkpoint} holds no network {name!r} to start from")
-        network.load_state_dict(state["ema"][name])
-        ema[name].load_state_dict(state["ema"][name])
+    """First weights from another run's averaged ones, of every network that is built alike."""
+    averaged = read_checkpoint(checkpoint)["ema"]
+    alike = [
+        n for n in averaged if n in ema and _shapes(ema[n].state_dict()) == _shapes(averaged[n])
+    ]
+    if not alike:
+        raise LabError(f"{checkpoint} holds no network like {', '.join(networks)} to start from")
+    for name in alike:
+        networks[name].load_state_dict(averaged[name])
+        ema[name].load_state_dict(averaged[name])
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {k: v.shape for k, v in state.items()}
 
 
 def _load(

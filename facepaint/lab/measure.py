@@ -15,7 +15,7 @@ from facepaint.lab import augment, moves
 from facepaint.lab.faces import WIDE, WIDE_PIXELS, FaceSet
 from facepaint.lab.samples import SMILING
 from facepaint.methods import Strokes
-from facepaint.models import Model
+from facepaint.models import Model, open_model
 from facepaint.read import LOOKS, MIN_CONFIDENCE
 from facepaint.segment import face_mask
 
@@ -62,13 +62,14 @@ def reader(model: Model, faces: FaceSet, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def painter(model: Model, reader: Model, faces: FaceSet, limit: int = 60) -> dict[str, Any]:
+def painter(model: Model, faces: FaceSet, limit: int = 60) -> dict[str, Any]:
     """The painter on held-out people, made happy and made neutral, at most `limit` of each set.
 
     The reader reads the results; it also took part in training, so it flatters. read_as: share
     whose expression it takes for the asked one rather than the other; smile_*: mean smile score
     before, asked for, and after; change: mean absolute change within the crop, 0 to 255.
     """
+    reader = open_model("reader")
     smile = faces.blendshapes[:, SMILING].mean(1)
     result: dict[str, Any] = {"judge": "the reader, which took part in training"}
     for to, chosen in (("happy", smile < 0.1), ("neutral", smile > 0.5)):

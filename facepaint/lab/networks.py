@@ -213,6 +213,40 @@ class Critic(nn.Module):
         return scores.flatten(1)
 
 
+class ProjectedCritic(nn.Module):
+    """A critic that looks through a frozen network's eyes (Sauer et al. 2021): it learns in
+    hundreds of steps what a critic on pixels learns in thousands.
+
+    maps: features of a crop at strides 4 to 32, `channels` of each; blendshapes [N, 52]. Returns
+    [N, 4 · 8 · 8] scores: each scale's 8 × 8 places. A fixed random mixture of the channels keeps
+    it from resting on a few of them.
+    """
+
+    def __init__(self, channels: tuple[int, ...], width: int = 64) -> None:
+        super().__init__()
+        w = width
+        self.heads = nn.ModuleList()
+        for i, c in enumerate(channels):
+            self.register_buffer(f"mix{i}", torch.randn(w, c, 1, 1) / c**0.5)
+            halvings = max(0, 2 - i)  # to 8 × 8 places
+            layers: list[nn.Module] = []
+            for stride in (2,) * halvings or (1,):
+                layers += [conv(w, w, 3, stride), norm(w), nn.LeakyReLU(0.2)]
+            self.heads.append(nn.Sequential(*layers))
+        places = [min(8, 32 // 2**i) for i in range(len(channels))]
+        self.labels = nn.ModuleList(nn.Linear(len(BLENDSHAPES), w * p * p) for p in places)
+        self.scores = nn.ModuleList(conv(w, 1, 1) for _ in channels)
+
+    def forward(self, maps: list[Tensor], blendshapes: Tensor) -> Tensor:
+        out = []
+        for i, x in enumerate(maps):
+            h = self.heads[i](F.conv2d(x, self.get_buffer(f"mix{i}")))
+            label = self.labels[i](blendshapes * 2 - 0.2).view_as(h)
+            score = self.scores[i](h)[:, 0] + (h * label).sum(1) / h.shape[1] ** 0.5
+            out.append(F.interpolate(score[:, None], size=(8, 8), mode="nearest"))
+        return torch.cat(out, 1).flatten(1)
+
+
 def to_float(crops: Tensor) -> Tensor:
     """uint8 [N, H, W, 3] to float [N, 3, H, W], 0 to 1, channels last in memory."""
     return crops.permute(0, 3, 1, 2).float().div(255)

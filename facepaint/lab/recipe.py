@@ -26,7 +26,8 @@ class Settings:
     method: name in the registry of methods.
     steps, batch: optimizer steps, and samples in each over all devices.
     rate, warmup, floor: learning rate, steps to reach it, share of it left at the end (linear).
-    decay: weight decay of AdamW. clip: largest norm of a gradient.
+    decay: weight decay of AdamW (0: Adam). beta1, beta2: shares of its running means.
+    clip: largest norm of a gradient.
     ema: share of the running mean of weights kept each step.
     seed: of weights, data order and augmentation.
     precision: as Lightning Fabric names it. accelerator, devices: likewise.
@@ -42,6 +43,8 @@ class Settings:
     warmup: int = 200
     floor: float = 0.02
     decay: float = 1e-2
+    beta1: float = 0.9
+    beta2: float = 0.99
     clip: float = 1.0
     ema: float = 0.998
     seed: int = 0

@@ -53,6 +53,8 @@ class Samples:
         self._people = moves.people(faces, train)
         self.targets = moves.expression_targets(faces, train)
         self.linear = moves.fit(faces, self._people)
+        sets = sorted(set(faces.sources[train]))
+        self._by_set = {str(s): np.flatnonzero(train & (faces.sources == s)) for s in sets}
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
 
     def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
@@ -75,9 +77,9 @@ class Samples:
             partner = source
             asked = self._ask(rng, source[2])
             points = moves.moved(source[1], source[2], asked, self.linear)
-        real = int(rng.choice(self._pool))
+        real = self._like(rng, str(f.sources[i]), asked)
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
-        seen = self._view(real, real_jitter, augment.Look(rng, 0.7), rng.random() < 0.5)
+        seen = self._view(real, real_jitter, look, rng.random() < 0.5)
         return {
             "source": source[0],
             "points": source[1],
@@ -110,6 +112,13 @@ class Samples:
         others = others[self._faces.expressions[others] != self._faces.expressions[i]]
         return i, int(rng.choice(others))
 
+    def _like(self, rng: np.random.Generator, source: str, asked: FloatArray) -> int:
+        """A real photo that shows about what is asked, of the same set: so a critic can tell it
+        from a result by nothing but its truth."""
+        some = rng.choice(self._by_set[source], 24)
+        apart = np.abs(self._faces.blendshapes[some] - asked)[:, ~moves.GAZE].sum(1)
+        return int(some[int(apart.argmin())])
+
     def _view(
         self, i: int, frame: FloatArray, look: augment.Look, flip: bool
     ) -> tuple[npt.NDArray[np.uint8], FloatArray, FloatArray]:
@@ -139,13 +148,20 @@ def region(points: FloatArray, before: FloatArray) -> FloatArray:
     """Where paint may be needed: the mouth and the eyes, as asked for; float32 [128, 128] 0 or 1.
 
     The mouth reaches to the outer lips (teeth may show anywhere within) of the face after the
-    change; lips that close leave the old opening behind, so that counts too.
+    change; lips that close leave the old opening behind, so that counts too. Where the mouth gets
+    narrower, the folds at its corners are pressed together, and the skin around counts.
     """
-    out = np.zeros((CROP, CROP), np.float32)
-    for where in (OUTER_LIPS, RIGHT_EYE, LEFT_EYE):
+    mouth, out = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
+    for where in (RIGHT_EYE, LEFT_EYE):
         _fill(out, points[list(where)])
-    _fill(out, before[list(INNER_LIPS)])
-    return np.asarray(cv2.dilate(out, np.ones((5, 5), np.uint8)), np.float32)
+    _fill(mouth, points[list(OUTER_LIPS)])
+    _fill(mouth, before[list(INNER_LIPS)])
+    wide, was = (np.ptp(x[list(OUTER_LIPS), 0]) for x in (points, before))
+    around = int(np.clip((was - wide) * CROP, 0, 6))
+    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * around + 5,) * 2)
+    return np.asarray(
+        np.maximum(cv2.dilate(mouth, near), cv2.dilate(out, np.ones((5, 5), np.uint8))), np.float32
+    )
 
 
 def opening(points: FloatArray, before: FloatArray) -> FloatArray:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from facepaint.errors import LabError
-from facepaint.lab.faces import FaceSet
-from facepaint.lab.loop import Method
-from facepaint.lab.methods.painter import PainterMethod, PainterSettings
-from facepaint.lab.methods.reader import ReaderMethod, ReaderSettings
+from facepaint.lab import recipe
+from facepaint.lab.entry import Entry
+from facepaint.lab.methods import cyclegan, maskrcnn, painter, reader, sagan
 from facepaint.lab.recipe import Settings
 
-Entry = tuple[type[Settings], Callable[[Any, FaceSet], Method]]
-
 METHODS: dict[str, Entry] = {
-    "reader": (ReaderSettings, ReaderMethod),
-    "painter": (PainterSettings, PainterMethod),
+    "reader": reader.ENTRY,
+    "painter": painter.ENTRY,
+    "maskrcnn": maskrcnn.ENTRY,
+    "sagan": sagan.ENTRY,
+    "cyclegan": cyclegan.ENTRY,
 }
 
 
 def lookup(name: str) -> Entry:
-    """The settings and the constructor of a method by name."""
+    """The entry of a method by name."""
     if name not in METHODS:
         raise LabError(f"no method {name!r} to train; there are {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def of_run(state: dict[str, Any]) -> tuple[Settings, Entry]:
+    """The settings and the entry of a run's checkpoint."""
+    entry = lookup(state["settings"]["method"])
+    return recipe.settings(entry.settings, state["settings"]), entry

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,9 @@ from torch.nn import functional as F
 
 from facepaint import align
 from facepaint.align import CROP, EYE_DISTANCE
+from facepaint.errors import LabError
 from facepaint.face import (
+    EXPRESSIONS,
     INNER_LIPS,
     LANDMARKS,
     LEFT_EYE,
@@ -30,10 +33,21 @@ from facepaint.face import (
     RIGHT_EYE,
     RIGHT_IRIS,
 )
-from facepaint.lab import losses, moves
+from facepaint.lab import losses, measure, moves
+from facepaint.lab.entry import Entry
 from facepaint.lab.faces import FaceSet, cut
+from facepaint.lab.features import Pyramid
+from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases, read_checkpoint
-from facepaint.lab.networks import Critic, Painter, Reader, Strokes, device_of, to_float
+from facepaint.lab.networks import (
+    Critic,
+    Painter,
+    ProjectedCritic,
+    Reader,
+    Strokes,
+    device_of,
+    to_float,
+)
 from facepaint.lab.recipe import Settings
 from facepaint.lab.samples import HAPPY, NEUTRAL, SMILING, Samples
 from facepaint.segment import face_mask
@@ -46,21 +60,24 @@ class PainterSettings(Settings):
     """width: channels at full size. pairs: share of samples that are pairs; poles: share of those
     that are happy and neutral. named: share of singles asked for a named expression, the rest for
     another person's. reader: a run or checkpoint of the reader that judges results, "" for none.
-    critic_from: the step at which the critic's voice begins. r1: weight of its gradient penalty.
-    region_limit: share of the mouth and eyes that paint may cover for free. weight_*: of the
-    losses."""
+    features: the critic looks through "mobilenet_v2", and pairs are compared there too; ""
+    for a critic on pixels. critic_from: the step at which the critic's voice begins. r1: weight
+    of its gradient penalty, on pixels. region_limit: share of the mouth and eyes that paint may
+    cover for free. weight_*: of the losses."""
 
     width: int = 16
     pairs: float = 0.5
     poles: float = 0.7
     named: float = 0.65
     reader: str = ""
+    features: str = ""
     critic_from: int = 1000
     r1: float = 0.2
     region_limit: float = 0.35
     weight_pixels: float = 1.0
     weight_coarse: float = 0.5
     weight_edges: float = 1.0
+    weight_features: float = 0.3
     weight_flow: float = 6.0
     weight_smooth: float = 0.05
     weight_mask: float = 0.3
@@ -80,7 +97,9 @@ class PainterMethod:
     def __init__(self, settings: PainterSettings, faces: FaceSet) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
-        self.networks: Networks = {"painter": Painter(settings.width), "critic": Critic()}
+        self._pyramid = _pyramid(settings.features)
+        critic = ProjectedCritic(Pyramid.CHANNELS) if self._pyramid else Critic()
+        self.networks: Networks = {"painter": Painter(settings.width), "critic": critic}
         self.phases: Phases = {"painter": ("painter",), "critic": ("critic",)}
         self._faces = faces
         self._samples = Samples(settings, faces)
@@ -111,11 +130,15 @@ class PainterMethod:
         strokes: Strokes = painter(source, change)
         result = compose(source, strokes, batch["face"])
         batch["result"] = result.detach()
+        maps = self._pyramid(result) if self._pyramid else []
+        batch |= {f"result_{i}": m.detach() for i, m in enumerate(maps)}
         parts = {
             "pixels": s.weight_pixels * self._pair_loss(result, batch),
             "flow": s.weight_flow * self._flow_loss(strokes, batch),
             "restraint": self._restraint(strokes, batch),
         }
+        if self._pyramid and batch["paired"].any():
+            parts["features"] = s.weight_features * self._feature_loss(maps, batch)
         if self._reader is not None:
             # through the flow alone: given paint, it deceives the reader with coloured blots
             still = strokes._replace(
@@ -128,7 +151,7 @@ class PainterMethod:
             parts["cycle"] = s.weight_cycle * _cycle_loss(painter, result, source, change, batch)
         if s.weight_critic and step >= s.critic_from:
             critic = networks["critic"].requires_grad_(False)
-            judged = critic(result * 2 - 1, batch["asked"]).float()
+            judged = critic(maps or result * 2 - 1, batch["asked"]).float()
             parts["critic"] = -s.weight_critic * (judged * _attention(judged)).mean()
         total = torch.stack(list(parts.values())).sum()
         return total, parts | {"mask": strokes.mask.detach().mean()}
@@ -144,6 +167,19 @@ class PainterMethod:
         small = losses.weighted_l1(*(F.avg_pool2d(x, 4) for x in (made, wanted, weight)))
         edges = losses.gradient_l1(made, wanted, weight)
         return fine + s.weight_coarse * small + s.weight_edges * edges
+
+    def _feature_loss(self, maps: list[Tensor], batch: Batch) -> Tensor:
+        """How far pairs are from their partner in features, which forgive a pixel's shift."""
+        assert self._pyramid is not None
+        pairs = batch["paired"]
+        with torch.no_grad():
+            wanted = self._pyramid(to_float(batch["partner"][pairs]))
+        weight = (batch["face"][pairs] * (1 + batch["region"][pairs]))[:, None]
+        terms = [
+            losses.weighted_l1(m[pairs], w, F.interpolate(weight, size=m.shape[-2:], mode="area"))
+            for m, w in zip(maps, wanted, strict=True)
+        ]
+        return torch.stack(terms).mean()
 
     def _flow_loss(self, strokes: Strokes, batch: Batch) -> Tensor:
         """At a landmark's new place the flow must point to its old one; in crop sides, ×10."""
@@ -193,18 +229,24 @@ class PainterMethod:
         self, networks: Networks, batch: Batch, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         s, critic = self.settings, networks["critic"].requires_grad_(True)
-        real = to_float(batch["real"]) * 2 - 1
-        on_real = critic(real, batch["real_blendshapes"]).float()
-        on_made = critic(batch["result"] * 2 - 1, batch["asked"]).float()
+        seen: Tensor | list[Tensor] = to_float(batch["real"]) * 2 - 1
+        made: Tensor | list[Tensor] = batch["result"] * 2 - 1
+        if self._pyramid:
+            with torch.no_grad():
+                seen = self._pyramid(to_float(batch["real"]))
+            made = [batch[f"result_{i}"] for i in range(len(seen))]
+        on_real = critic(seen, batch["real_blendshapes"]).float()
+        on_made = critic(made, batch["asked"]).float()
         # a real face beside another's blendshapes is wrong too: the critic must read them
-        shuffled = critic(real, batch["real_blendshapes"].roll(1, 0)).float()
+        shuffled = critic(seen, batch["real_blendshapes"].roll(1, 0)).float()
         weight = _attention(on_real)
         loss = (weight * (F.relu(1 - on_real) + F.relu(1 + on_made))).mean()
         loss = loss + 0.5 * (weight * F.relu(1 + shuffled)).mean()
-        # R1 along one random direction, by a finite difference: its mean over directions is the
-        # squared norm of the gradient, without differentiating twice
-        nudged = critic(real + _NUDGE * torch.randn_like(real), batch["real_blendshapes"]).float()
-        loss = loss + s.r1 / 2 * ((nudged - on_real) / _NUDGE).square().mean()
+        if isinstance(seen, Tensor):
+            # R1 along one random direction, by a finite difference: its mean over directions is
+            # the squared norm of the gradient, without differentiating twice
+            nudged = critic(seen + _NUDGE * torch.randn_like(seen), batch["real_blendshapes"])
+            loss = loss + s.r1 / 2 * ((nudged.float() - on_real) / _NUDGE).square().mean()
         shown = {"critic_real": on_real, "critic_made": on_made, "critic_other": shuffled}
         return loss, {k: (weight * v).mean() for k, v in shown.items()}
 
@@ -264,11 +306,11 @@ def _cycle_loss(
 
 
 def _attention(scores: Tensor) -> Tensor:
-    """Where the critic looks, of its 8 × 8 places: at the face, most at the mouth; mean 1."""
+    """Where the critic looks, of each scale's 8 × 8 places: the face, most the mouth; mean 1."""
     places = torch.zeros(8, 8, device=scores.device)
     places[2:7, 1:7] = 2
     places[4:7, 2:6] = 4
-    return (places / places.mean()).flatten()
+    return (places / places.mean()).flatten().repeat(scores.shape[1] // 64)
 
 
 def _flow_weight() -> Tensor:
@@ -278,6 +320,12 @@ def _flow_weight() -> Tensor:
     for iris in (RIGHT_IRIS, LEFT_IRIS):
         weight[iris : iris + 5] = 0.5
     return weight / weight.mean()
+
+
+def _pyramid(name: str) -> Pyramid | None:
+    if name not in ("", "mobilenet_v2"):
+        raise LabError(f"no features {name!r}; there are 'mobilenet_v2' and '' for none")
+    return Pyramid() if name else None
 
 
 def _frozen_reader(checkpoint: str) -> Reader | None:
@@ -301,3 +349,40 @@ def _sheet_rows(faces: FaceSet) -> list[tuple[int, int]]:
     if not rows:  # another data set: whoever there is
         rows = [(int(i), HAPPY) for i in np.flatnonzero(faces.is_face)[:8]]
     return rows
+
+
+class PainterGraph(Graph):
+    """Bytes in, channels last out."""
+
+    inputs = ("crops", "change")
+    outputs = ("flow", "mask", "paint", "shade")
+
+    def __init__(self, settings: PainterSettings, averaged: dict[str, Any]) -> None:
+        super().__init__()
+        self.network = Painter(settings.width)
+        self.network.load_state_dict(averaged["painter"])
+
+    def forward(self, crops: Tensor, change: Tensor) -> tuple[Tensor, ...]:
+        strokes = self.network(crops.permute(0, 3, 1, 2).float() / 255, change)
+        flow, paint = (x.permute(0, 2, 3, 1) for x in (strokes.flow, strokes.paint))
+        return flow, strokes.mask[:, 0], paint, strokes.shade[:, 0]
+
+
+def expressions(settings: PainterSettings, faces: FaceSet) -> dict[str, Any]:
+    """The blendshapes of each named expression, which the runtime reads off the card."""
+    known = ~faces.held_out & np.isfinite(faces.blendshapes[:, 0])
+    targets = moves.expression_targets(faces, known)
+    named = {e: [round(float(v), 4) for v in targets[i]] for i, e in enumerate(EXPRESSIONS)}
+    return {"expressions": named}
+
+
+ENTRY = Entry(
+    PainterSettings,
+    PainterMethod,
+    graph=PainterGraph,
+    measure=measure.painter,
+    extra=expressions,
+    what="from an aligned crop and a change of blendshapes to a flow, a mask, paint and shade",
+    limits="trained at 128 pixels, so new teeth are soft in large faces; few people seen with more"
+    " than one expression; sad, angry, disgusted, afraid and surprised are weak",
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,8 +23,10 @@ from facepaint.face import (
     RIGHT_EYE,
     RIGHT_IRIS,
 )
-from facepaint.lab import augment
+from facepaint.lab import augment, measure
+from facepaint.lab.entry import Entry
 from facepaint.lab.faces import FaceSet, cut, mirror
+from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases
 from facepaint.lab.networks import Reader, Reading, device_of, to_float
 from facepaint.lab.recipe import Settings
@@ -145,3 +148,32 @@ def _draw(crop: npt.NDArray[np.uint8], points: npt.NDArray[np.float32]) -> npt.N
     for x, y in points * 2 * CROP:
         cv2.circle(big, (int(x), int(y)), 1, (0, 255, 0), -1)
     return np.asarray(big, np.uint8)
+
+
+class ReaderGraph(Graph):
+    """Bytes in, probabilities out."""
+
+    inputs = ("crops",)
+    outputs = ("landmarks", "blendshapes", "confidence", "expressions")
+
+    def __init__(self, settings: ReaderSettings, averaged: dict[str, Any]) -> None:
+        super().__init__()
+        self.network = Reader(settings.width)
+        self.network.load_state_dict(averaged["reader"])
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
+        read = self.network(crops.permute(0, 3, 1, 2).float() / 255)
+        named = torch.softmax(read.expressions, 1)
+        return read.landmarks, read.blendshapes, torch.sigmoid(read.face), named
+
+
+ENTRY = Entry(
+    ReaderSettings,
+    ReaderMethod,
+    graph=ReaderGraph,
+    measure=measure.reader,
+    what="from an aligned crop to 478 landmarks, 52 blendshapes, an expression and whether it is a"
+    " face at all",
+    limits="labels are another network's readings; adults mostly; heads turned far, or faces under"
+    " 24 pixels, are read badly; not for identifying or judging people",
+)

@@ -1,0 +1,45 @@
+"""The data that settings name: faces or scenes, from a folder or drawn."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from facepaint.errors import LabError
+from facepaint.lab import drawn
+from facepaint.lab import faces as face_sets
+from facepaint.lab import scenes as scene_sets
+from facepaint.lab.faces import FaceSet
+from facepaint.lab.recipe import Settings
+from facepaint.lab.scenes import SceneSet
+
+CACHE_VARIABLE = "FACEPAINT_CACHE"
+
+
+def faces(settings: Settings, folder: str | None) -> FaceSet:
+    """The faces of `folder`, or of the environment's for None; drawn ones for data="drawn"."""
+    if _is_drawn(settings):
+        return drawn.draw(settings.seed)
+    cache = Path(os.environ.get(CACHE_VARIABLE, "cache"))
+    return face_sets.load(face_sets.data_folder(folder), cache)
+
+
+def scenes(settings: Settings, folder: str | None) -> SceneSet:
+    """Scenes of `folder`, likewise."""
+    if _is_drawn(settings):
+        return drawn.scenes(settings.seed)
+    return scene_sets.load(face_sets.data_folder(folder))
+
+
+def _is_drawn(settings: Settings) -> bool:
+    if settings.data not in ("photos", "drawn"):
+        raise LabError(f"data={settings.data!r} is neither 'photos' nor 'drawn'")
+    return settings.data == "drawn"
+
+
+def trained_on(settings: Settings, found: FaceSet) -> dict[str, int]:
+    """How many photos of each set are not held out."""
+    sources, counts = np.unique(found.sources[~found.held_out], return_counts=True)
+    return {str(s): int(n) for s, n in zip(sources, counts, strict=True)}
