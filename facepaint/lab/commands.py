@@ -7,13 +7,21 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from facepaint.errors import LabError
+import cv2
+
+from facepaint import align
+from facepaint.errors import LabError, NoFaceError
 from facepaint.lab import loop, recipe
 from facepaint.lab.cards import make_card
 from facepaint.lab.export import export as export_run
+from facepaint.lab.features import VGG
 from facepaint.lab.methods import lookup, of_run
 from facepaint.lab.recipe import as_table
+from facepaint.lab.style import StyleSettings, StyleTransfer, fitted
 from facepaint.models import open_file, write_entry
+from facepaint.painter import NO_FACE, Painter
+from facepaint.photo import Photo
+from facepaint.segment import face_mask
 
 
 def train(
@@ -72,3 +80,56 @@ def show(name: str) -> str:
     table: dict[str, Any] = recipe.read(name)
     entry = lookup(str(table.get("method", "")))
     return json.dumps(as_table(recipe.settings(entry.settings, table)), indent=2)
+
+
+def style(
+    content: str,
+    style: str,
+    out: str,
+    features: str,
+    size: int,
+    face: bool,
+    asked: dict[str, Any],
+    listen: loop.Listener | None = None,
+) -> None:
+    """Transfer a style between two photos and write the result; `face`: within the face only.
+
+    asked: values of StyleSettings, None for the default.
+    """
+    settings = StyleSettings(**{k: v for k, v in asked.items() if v is not None})
+    pictures = [Photo.read(p) for p in (content, style)]
+    pixels = [fitted(p.pixels, size) for p in pictures]
+    names = (content, style)
+    masks = [_face_of(p, n) if face else None for p, n in zip(pixels, names, strict=True)]
+    transfer = StyleTransfer(VGG(features), pixels[0], pixels[1], settings, masks[0], masks[1])
+    made, _ = transfer.run(listen)
+    Photo.read(made).save(out, overwrite=True)
+
+
+def _face_of(pixels: Any, name: str) -> Any:
+    """The mask of the largest face over the whole picture, float32 [H, W]."""
+    found = Painter().faces(pixels)
+    if not found:
+        raise NoFaceError(f"{name}: {NO_FACE}")
+    face = max(found, key=lambda f: f.box.width * f.box.height)
+    frame = align.align(face.landmarks)
+    mask = face_mask(align.apply(align.invert(frame), face.landmarks))
+    matrix = align.centred(frame, mask.shape[0])
+    return cv2.warpAffine(mask, matrix, pixels.shape[1::-1])
+
+
+def reproduce(
+    out: str,
+    only: tuple[str, ...],
+    steps: int | None,
+    scale: str,
+    features: str,
+    data: str | None,
+    listen: loop.Listener | None = None,
+) -> None:
+    """Run the study's systems; see `facepaint.lab.reproduce`."""
+    from facepaint.lab import reproduce as study  # imports what only it needs
+
+    if scale not in ("cpu", "full"):
+        raise LabError(f"no scale {scale!r}; there are cpu and full")
+    study.reproduce(study.Job(Path(out), data, steps, scale, features, listen), only)

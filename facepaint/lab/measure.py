@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint.composite import composite
-from facepaint.face import BLENDSHAPES, EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS, FloatArray
-from facepaint.lab import augment, moves
+from facepaint.edit import Edit, change
+from facepaint.face import BLENDSHAPES, EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS, Box, Face, FloatArray
+from facepaint.lab import augment
 from facepaint.lab.faces import WIDE, WIDE_PIXELS, FaceSet
 from facepaint.lab.samples import SMILING
 from facepaint.methods import Strokes
@@ -70,14 +71,14 @@ def painter(model: Model, faces: FaceSet, limit: int = 60) -> dict[str, Any]:
     before, asked for, and after; change: mean absolute change within the crop, 0 to 255.
     """
     reader = open_model("reader")
+    targets = {n: np.array(v, np.float32) for n, v in model.card["expressions"].items()}
     smile = faces.blendshapes[:, SMILING].mean(1)
     result: dict[str, Any] = {"judge": "the reader, which took part in training"}
     for to, chosen in (("happy", smile < 0.1), ("neutral", smile > 0.5)):
         rows = np.flatnonzero(faces.held_out & chosen)
         rows = np.concatenate([rows[faces.sources[rows] == s][:limit] for s in {*faces.sources}])
         if len(rows):
-            target = np.array(model.card["expressions"][to], np.float32)
-            seen = [_edited(model, reader, faces, int(i), target) for i in rows]
+            seen = [_edited(model, reader, faces, int(i), to, targets) for i in rows]
             other = "neutral" if to == "happy" else "happy"
             result[f"to_{to}"] = {"people": len(rows)} | _summary(seen, to, other)
     noise = _noise_crop(), np.full((1, len(BLENDSHAPES)), 0.3, np.float32)
@@ -98,27 +99,38 @@ def _summary(seen: list[dict[str, Any]], to: str, other: str) -> dict[str, float
 
 
 def _edited(
-    model: Model, reader: Model, faces: FaceSet, i: int, target: FloatArray
+    model: Model, reader: Model, faces: FaceSet, i: int, to: str, targets: dict[str, FloatArray]
 ) -> dict[str, Any]:
-    """One face before and after, through the runtime's own composite, at the wide crop's size."""
+    """One face before and after, edited as the runtime edits, at the wide crop's size."""
     frame, before = _INNER.astype(np.float32), np.array(faces.crops[i])
-    first = reader(crops=align.crop(before, frame)[None])
-    have = first["blendshapes"][0]
-    change = np.where(moves.GAZE, 0, target - have).astype(np.float32)
-    out = model(crops=align.crop(before, frame)[None], change=change[None])
+    first = _face(reader, align.crop(before, frame))
+    difference = change(Edit(to), first, targets)
+    out = model(crops=align.crop(before, frame)[None], change=difference[None])
     after = before.copy()
-    composite(
-        after, frame, Strokes(**{n: v[0] for n, v in out.items()}), face_mask(first["landmarks"][0])
-    )
-    second = reader(crops=align.crop(after, frame)[None])
+    strokes = Strokes(**{n: v[0] for n, v in out.items()})
+    composite(after, frame, strokes, face_mask(first.landmarks))
+    second = _face(reader, align.crop(after, frame))
     return {
-        "named_before": first["expressions"][0],
-        "named_after": second["expressions"][0],
-        "before": have[SMILING].mean(),
-        "asked": target[SMILING].mean(),
-        "after": second["blendshapes"][0][SMILING].mean(),
+        "named_before": first.probabilities,
+        "named_after": second.probabilities,
+        "before": first.blendshapes[SMILING].mean(),
+        "asked": (first.blendshapes + difference)[SMILING].mean(),
+        "after": second.blendshapes[SMILING].mean(),
         "change": np.abs(after.astype(float) - before).mean(),
     }
+
+
+def _face(reader: Model, crop: npt.NDArray[np.uint8]) -> Face:
+    """What the reader reads in a crop, in crop units."""
+    out = reader(crops=crop[None])
+    return Face(
+        index=0,
+        box=Box(0, 0, 1, 1, 1),
+        landmarks=out["landmarks"][0],
+        blendshapes=out["blendshapes"][0],
+        confidence=float(out["confidence"][0]),
+        probabilities=out["expressions"][0],
+    )
 
 
 def _look(model: Model, wide: npt.NDArray[np.uint8], start: FloatArray) -> list[FloatArray]:

@@ -97,5 +97,6 @@ def settings(kind: type[S], table: dict[str, Any]) -> S:
     return kind(**table)
 
 
-def as_table(settings: Settings) -> dict[str, Any]:
+def as_table(settings: Any) -> dict[str, Any]:
+    """A dataclass of settings as plain values."""
     return dataclasses.asdict(settings)

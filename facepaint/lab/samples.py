@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint.align import CROP
+from facepaint.edit import GAZE
 from facepaint.face import (
     BLENDSHAPES,
     EXPRESSIONS,
@@ -116,7 +117,7 @@ class Samples:
         """A real photo that shows about what is asked, of the same set: so a critic can tell it
         from a result by nothing but its truth."""
         some = rng.choice(self._by_set[source], 24)
-        apart = np.abs(self._faces.blendshapes[some] - asked)[:, ~moves.GAZE].sum(1)
+        apart = np.abs(self._faces.blendshapes[some] - asked)[:, ~GAZE].sum(1)
         return int(some[int(apart.argmin())])
 
     def _view(
@@ -139,7 +140,7 @@ class Samples:
         else:
             want = self._faces.blendshapes[int(rng.choice(self._pool))].copy()
         if rng.random() < 0.8:  # mostly the gaze stays
-            want[moves.GAZE] = have[moves.GAZE]
+            want[GAZE] = have[GAZE]
         strength = 1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1.3)
         return np.asarray(np.clip(have + strength * (want - have), 0, 1), np.float32)
 

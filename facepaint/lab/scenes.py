@@ -116,13 +116,15 @@ def wider(folder: Path, split: str = "train") -> SceneSet:
         if not path.is_file():
             raise LabError(f"{path}: WIDER FACE lists it, but it is not there")
         boxes = notes["bbox"].numpy().astype(np.float32).reshape(-1, 4)
-        kept = (boxes[:, 2:] >= _LEAST).all(1) & (notes["invalid"].numpy() == 0)
+        # the set's own notes have "invalid" before "occlusion" and "pose"; torchvision names the
+        # last three columns in another order
+        kept = (boxes[:, 2:] >= _LEAST).all(1) & (notes["occlusion"].numpy() == 0)
         boxes = boxes[kept]
         boxes[:, 2:] += boxes[:, :2]
         found.photos.append(path.read_bytes())
         found.boxes.append(boxes)
         found.meshes.append([None] * len(boxes))
-        found.names.append(str(path.relative_to(folder)))
+        found.names.append(f"{path.parent.name}/{path.name}")
     return found
 
 

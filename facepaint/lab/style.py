@@ -159,7 +159,8 @@ class StyleTransfer:
 
 def to_tensor(pixels: Pixels) -> Tensor:
     """uint8 [H, W, 3] to float [1, 3, H, W], 0 to 1."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))  # L-BFGS wants it in this order
+    return torch.from_numpy(planes)[None].float() / 255
 
 
 def to_pixels(picture: Tensor) -> Pixels:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from facepaint import align
 from facepaint.align import CROP, EYE_DISTANCE
+from facepaint.edit import GAZE
 from facepaint.errors import LabError
 from facepaint.face import (
     EXPRESSIONS,
@@ -217,7 +218,7 @@ class PainterMethod:
         reader = self._reader.to(result.device)
         with torch.autocast(result.device.type, torch.bfloat16):
             read = reader(result)
-        error = (read.blendshapes.float() - batch["asked"])[:, ~torch.from_numpy(moves.GAZE)].abs()
+        error = (read.blendshapes.float() - batch["asked"])[:, ~torch.from_numpy(GAZE)].abs()
         moved = (read.landmarks.float() - batch["asked_points"]).abs()
         moved = (moved * self._flow_weight.to(result.device)[:, None]).mean() / EYE_DISTANCE
         # squares as well: the few blendshapes that were asked for outweigh the many that were not
@@ -259,7 +260,7 @@ class PainterMethod:
         for i, target in self._show:
             crop = cut(self._faces.crops[i], align.IDENTITY)
             blend = self._faces.blendshapes[i]
-            want = np.where(moves.GAZE, blend, self.targets[target])
+            want = np.where(GAZE, blend, self.targets[target])
             change = torch.from_numpy((want - blend).astype(np.float32))[None]
             source = to_float(torch.from_numpy(crop)[None])
             device = device_of(networks)

