@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from facepaint._version import __version__
-from facepaint.errors import FacePaintError
+from facepaint.edit import Edit, parse_face, parse_set
+from facepaint.errors import EditError, FacePaintError
+from facepaint.names import EXPRESSIONS
 
 if TYPE_CHECKING:
     from facepaint.painter import Painter
@@ -45,13 +48,34 @@ detector_option = click.option(
 )
 
 
+def edit_options(command: Any) -> Any:
+    """The fields of Edit as options, in their order."""
+    for field in reversed(fields(Edit)):
+        many = field.name in _MANY
+        command = click.option(
+            f"--{_MANY.get(field.name, field.name)}",
+            field.name,
+            type=float if field.name == "strength" else str,
+            multiple=many,
+            metavar=field.metadata["metavar"],
+            help=field.metadata["help"],
+        )(command)
+    return command
+
+
+_MANY = {"set": "set", "regions": "region"}  # fields that may be given more than once, their flags
+
+
 @cli.command()
 @click.argument("photo")
 @click.argument("out", required=False)
-@click.option("--to", required=True, metavar="EXPRESSION", help="neutral, happy, sad, angry, …")
-@click.option("--strength", type=float, help="0 changes nothing, 1 is the whole expression.")
+@edit_options
 @click.option(
-    "--face", "faces", type=int, multiple=True, metavar="N", help="Only this face; may be repeated."
+    "--face",
+    "faces",
+    multiple=True,
+    metavar="N[:EXPRESSION][@S]",
+    help="Only this face, or an expression of its own for it (0:happy@0.6); may be repeated.",
 )
 @click.option("--overwrite", is_flag=True, help="Allow OUT to be PHOTO itself.")
 @method_option
@@ -60,39 +84,44 @@ detector_option = click.option(
 def edit(
     photo: str,
     out: str | None,
-    to: str,
-    strength: float | None,
-    faces: tuple[int, ...],
+    faces: tuple[str, ...],
     overwrite: bool,
     method: str | None,
     detector: str | None,
     weights: str | None,
+    **asked: Any,
 ) -> None:
     """Give the faces of PHOTO another expression and write the result to OUT.
 
     OUT is PHOTO's name with the expression in it (photo.happy.jpg) unless given; its suffix
     chooses the format. A dash reads or writes a pipe.
     """
-    from facepaint.edit import Edit, choose
+    from facepaint.change import choose
     from facepaint.errors import NoFaceError
     from facepaint.painter import NO_FACE
     from facepaint.photo import Photo
 
-    asked = Edit(to) if strength is None else Edit(to, strength)
-    target = out or _default_out(photo, to)
+    each = dict(_each_face(faces))
+    common = _common(asked, each)
+    target = out or _default_out(photo, _word(common, each))
     _guard(photo, target, overwrite)
     source = Photo.read(_source(photo))
     painter = _painter(weights, method)
+    if asked["like"]:
+        common["like"] = _like(painter, asked["like"])
+    edits = {n: Edit(**_merged(common, own)) for n, own in each.items()}
+    whole = None if each else Edit(**common)
     found = painter.faces(source, _detector(detector))
     if not found:
         raise NoFaceError(f"{_name(photo)}: {NO_FACE}")
-    chosen = choose(found, faces or None)
+    chosen = choose(found, list(edits) or None)
     with _Bar("faces") as bar:
-        result = painter.repaint(source, [(face, asked) for face in chosen], bar)
+        plan = [(f, whole if whole is not None else edits[f.index]) for f in chosen]
+        result = painter.repaint(source, plan, bar)
     _write(result, target)
     if target != PIPE:
         one = "1 face" if len(chosen) == 1 else f"{len(chosen)} faces"
-        click.echo(f"{target}: {one} of {len(found)} made {to}", err=True)
+        click.echo(f"{target}: {one} of {len(found)} edited ({_word(common, each)})", err=True)
 
 
 @cli.command()
@@ -287,6 +316,50 @@ def reproduce(
 
 
 # --- helpers
+
+
+def _each_face(texts: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Of each --face its index and what it alone is asked."""
+    for text in texts:
+        index, to, strength = parse_face(text)
+        own = {"to": to, "strength": strength}
+        yield index, {k: v for k, v in own.items() if v is not None}
+
+
+def _common(asked: dict[str, Any], each: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """What every face is asked, checked before any photo is read."""
+    values = {k: v for k, v in asked.items() if v not in (None, ())}
+    if "set" in values:
+        values["set"] = dict(parse_set(text) for text in values["set"])
+    if "like" in values and "to" in values:
+        raise EditError("--to and --like contradict each other: give one of them")
+    sample = dict(values)
+    if sample.pop("like", None):
+        sample["to"] = EXPRESSIONS[0]  # stands for it in the check
+    for own in each.values() or [{}]:
+        Edit(**_merged(sample, own))
+    return values
+
+
+def _merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What one face is asked: its own expression stands in place of one that is copied."""
+    return {k: v for k, v in common.items() if not (k == "like" and "to" in own)} | own
+
+
+def _word(common: dict[str, Any], each: dict[int, dict[str, Any]]) -> str:
+    """A word for an edit, for the name of its result."""
+    words = {own.get("to", common.get("to")) for own in each.values()} or {common.get("to")}
+    if len(words) == 1 and None not in words:
+        return str(words.pop())
+    return "like" if "like" in common and words == {None} else "edited"
+
+
+def _like(painter: Painter, text: str) -> Any:
+    """The face that PHOTO[#N] names."""
+    path, mark, index = text.rpartition("#")
+    if mark and index.isdigit() and not Path(text).exists():
+        return painter.face_of(path, int(index))
+    return painter.face_of(text)
 
 
 def _painter(weights: str | None, method: str | None = None) -> Painter:

@@ -13,24 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from facepaint.names import BLENDSHAPES as BLENDSHAPES
+from facepaint.names import EXPRESSIONS as EXPRESSIONS
+
 FloatArray = npt.NDArray[np.float32]
 
 LANDMARKS = 478
-EXPRESSIONS = ("neutral", "happy", "sad", "angry", "disgusted", "afraid", "surprised")
-BLENDSHAPES = (
-    *("_neutral", "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft"),
-    *("browOuterUpRight", "cheekPuff", "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft"),
-    *("eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight"),
-    *("eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight", "eyeSquintLeft"),
-    *("eyeSquintRight", "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen"),
-    *("jawRight", "mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft"),
-    *("mouthFrownRight", "mouthFunnel", "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight"),
-    *("mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight", "mouthRollLower"),
-    *("mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft"),
-    *("mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft"),
-    *("mouthUpperUpRight", "noseSneerLeft", "noseSneerRight"),
-)
-
 # Landmark indices of the face-mesh topology.
 RIGHT_IRIS, LEFT_IRIS = 468, 473  # the person's right eye is on the photo's left
 NOSE_BRIDGE = (168, 6, 197, 195)
@@ -48,6 +36,8 @@ INNER_LIPS = (
 )
 RIGHT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 LEFT_EYE = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
+RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
+LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 
 
 class Box(NamedTuple):

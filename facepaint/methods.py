@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facepaint.edit import Edit, change
+from facepaint.change import change
+from facepaint.edit import Edit
 from facepaint.errors import EditError
 from facepaint.face import Face, FloatArray
 from facepaint.models import open_model
@@ -80,8 +81,9 @@ class CycleGANNetwork:
 
     def __call__(self, crop: npt.NDArray[np.uint8], face: Face, edit: Edit) -> Strokes | None:
         known = self.card["expressions"]
-        if edit.to not in known:
-            raise EditError(f"cyclegan cannot make a face {edit.to}, only {' or '.join(known)}")
+        if edit.to is None or edit.to not in known:
+            asked = f"make a face {edit.to}" if edit.to else "set muscles or copy a face"
+            raise EditError(f"cyclegan cannot {asked}, only make one {' or '.join(known)}")
         if not edit.strength:
             return None
         paint = np.asarray(self._model(crops=crop[None])[edit.to][0], np.float32) * edit.strength

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, Any, TypeVar, overload
+from typing import IO, TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from facepaint import align
+from facepaint.change import choose
 from facepaint.composite import composite
 from facepaint.detect import Detector, detect
-from facepaint.edit import Edit, choose
+from facepaint.edit import Edit
 from facepaint.errors import EditError, NoFaceError
 from facepaint.face import Face
 from facepaint.methods import METHODS, Method
 from facepaint.models import WEIGHTS, open_model
 from facepaint.photo import Photo, Source
 from facepaint.read import read
-from facepaint.segment import visible_face
+from facepaint.segment import region_mask, visible_face
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # in typing itself from Python 3.11 on
 
 Kind = TypeVar("Kind", bytes, npt.NDArray[np.uint8], Image.Image, Photo)
 Progress = Callable[[int, int], None]  # faces done, faces in all
+
+
+class Asked(TypedDict, total=False):
+    """The keyword arguments of `Painter.edit`."""
+
+    strength: float
+    set: Mapping[str, float]
+    like: Face | Source
+    regions: Sequence[str]
+    faces: Sequence[int] | Mapping[int, Edit] | None
+    detector: str | Detector | None
+    progress: Progress | None
 
 
 NO_FACE = "no face found; a larger, sharper or more upright picture of the face may help"
@@ -59,53 +75,56 @@ class Painter:
         return read(pixels, detect(pixels, detector), self._reader)
 
     @overload
-    def edit(
-        self,
-        image: Kind,
-        to: str,
-        *,
-        strength: float = ...,
-        faces: Sequence[int] | None = ...,
-        detector: str | Detector | None = ...,
-        progress: Progress | None = ...,
-    ) -> Kind: ...
+    def edit(self, image: Kind, to: str | None = ..., **asked: Unpack[Asked]) -> Kind: ...
 
     @overload
     def edit(
         self,
         image: str | os.PathLike[str] | IO[bytes],
-        to: str,
-        *,
-        strength: float = ...,
-        faces: Sequence[int] | None = ...,
-        detector: str | Detector | None = ...,
-        progress: Progress | None = ...,
+        to: str | None = ...,
+        **asked: Unpack[Asked],
     ) -> Photo: ...
 
-    def edit(
-        self,
-        image: Any,
-        to: str,
-        *,
-        strength: float = Edit.strength,
-        faces: Sequence[int] | None = None,
-        detector: str | Detector | None = None,
-        progress: Progress | None = None,
-    ) -> Any:
+    def edit(self, image: Any, to: str | None = None, **asked: Unpack[Asked]) -> Any:
         """The photo with another expression on its faces, as the same kind that was given.
 
         image: bytes, PIL image, uint8 array or Photo, and the same comes back (bytes in the same
         format); for a path or a file, a Photo. It is not changed.
-        to: one of facepaint.EXPRESSIONS. strength: 0 to 1. faces: indices as `faces` numbers
-        them, None for all. Raises PhotoError, NoFaceError or EditError.
+        to, strength, set, like, regions: what is asked, as of `Edit`; `like` may also be a photo,
+        whose first face is taken. faces: indices as `faces` numbers them, None for all, or a dict
+        from index to the `Edit` of that face. detector, progress: as of `faces` and `repaint`.
+        Raises PhotoError, NoFaceError or EditError.
         """
-        asked = Edit(to, strength)
-        photo = Photo.read(image)
-        found = self.faces(photo, detector)
+        photo, faces = Photo.read(image), asked.get("faces")
+        each = faces if isinstance(faces, Mapping) else None
+        common = None if each is not None else self._asked(to, asked)
+        found = self.faces(photo, asked.get("detector"))
         if not found:
             raise NoFaceError(NO_FACE)
-        edited = self.repaint(photo, [(face, asked) for face in choose(found, faces)], progress)
-        return _as_given(image, edited)
+        chosen = choose(found, None if faces is None else list(faces))
+        edits = [(f, common if common is not None else (each or {})[f.index]) for f in chosen]
+        return _as_given(image, self.repaint(photo, edits, asked.get("progress")))
+
+    def _asked(self, to: str | None, asked: Asked) -> Edit:
+        """The edit that the arguments of `edit` ask for."""
+        values: dict[str, Any] = {
+            name: value
+            for name in ("strength", "set", "like", "regions")
+            if (value := asked.get(name)) is not None
+        }
+        like = values.get("like")
+        if like is not None and not isinstance(like, Face):
+            values["like"] = self.face_of(like)
+        if "regions" in values:
+            values["regions"] = tuple(values["regions"])
+        return Edit(to, **values)
+
+    def face_of(self, image: Source, index: int = 0) -> Face:
+        """One face of a photo, to copy the expression of; EditError or NoFaceError if not there."""
+        found = self.faces(image)
+        if not found:
+            raise NoFaceError(f"the picture to take an expression from: {NO_FACE}")
+        return choose(found, [index])[0]
 
     def repaint(
         self, photo: Photo, edits: list[tuple[Face, Edit]], progress: Progress | None = None
@@ -118,7 +137,10 @@ class Painter:
             frame = align.align(face.landmarks)
             strokes = self.method(align.crop(photo.pixels, frame), face, edit)
             if strokes is not None:
-                composite(pixels, frame, strokes, visible_face(face, frame))
+                mask = visible_face(face, frame)
+                if edit.regions:
+                    mask = mask * region_mask(face, frame, edit.regions)
+                composite(pixels, frame, strokes, mask)
         if progress:
             progress(len(edits), len(edits))
         return photo.with_pixels(pixels)

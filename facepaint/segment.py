@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
 from facepaint.align import CROP
-from facepaint.face import FACE_OVAL, Box, Face, FloatArray
+from facepaint.face import (
+    FACE_OVAL,
+    LEFT_BROW,
+    LEFT_EYE,
+    OUTER_LIPS,
+    RIGHT_BROW,
+    RIGHT_EYE,
+    Box,
+    Face,
+    FloatArray,
+)
 
 _GROW = 1.08  # of the oval about its centre: cheeks and forehead move a little beyond it
 _CHIN = 1.22  # of what lies below the centre: an opening mouth moves the chin down
+_CHIN_LINE = (148, 152, 377, 176, 400)
+_UNDER_NOSE = 2
 _FEATHER = 4.0  # crop pixels of a crop of 128
 
 
@@ -33,6 +47,38 @@ def face_mask(landmarks: FloatArray, size: int = CROP) -> FloatArray:
     t = np.clip((blurred - 0.2) / 0.6, 0, 1)
     mask = t * t * (3 - 2 * t)
     return np.asarray(mask * _border(size), np.float32)
+
+
+def region_mask(
+    face: Face, frame: FloatArray, regions: Sequence[str], size: int = CROP
+) -> FloatArray:
+    """The parts of a face in the crop of `frame`, float32 [size, size], fading to exactly 0."""
+    points = align.apply(align.invert(frame), face.landmarks)
+    filled = np.zeros((size, size), np.uint8)
+    for region in regions:
+        for outline, grow in _outlines(points, region):
+            part = np.zeros((size, size), np.uint8)
+            corners = np.round((outline * size - 0.5) * 16).astype(np.int32)
+            cv2.fillConvexPoly(part, cv2.convexHull(corners), 1, shift=4)
+            filled |= np.asarray(cv2.dilate(part, _disc(round(grow * size))), np.uint8)
+    sigma = _FEATHER / 2 * size / 128
+    blurred = cv2.GaussianBlur(filled.astype(np.float32), (0, 0), sigma)
+    t = np.clip((blurred - 0.1) / 0.8, 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def _outlines(points: FloatArray, region: str) -> list[tuple[FloatArray, float]]:
+    """Points around each part of a region, crop units, and how far to grow their hull."""
+    if region == "mouth":  # an opening mouth takes the chin along
+        return [(points[[*OUTER_LIPS, *_CHIN_LINE]], 0.05)]
+    if region == "eyes":
+        return [(points[list(RIGHT_EYE)], 0.06), (points[list(LEFT_EYE)], 0.06)]
+    if region == "brows":
+        return [(points[list(RIGHT_BROW)], 0.05), (points[list(LEFT_BROW)], 0.05)]
+    # upper and lower meet under the nose, the crop's top and bottom are far enough
+    middle = float(points[_UNDER_NOSE, 1])
+    low, high = (-1.0, middle) if region == "upper" else (middle, 2.0)
+    return [(np.array([[-1, low], [2, low], [2, high], [-1, high]], np.float32), 0.0)]
 
 
 def visible_face(face: Face, frame: FloatArray, size: int = CROP) -> FloatArray:

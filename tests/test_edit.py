@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from facepaint import BLENDSHAPES, EXPRESSIONS, Box, Edit, EditError, Face
-from facepaint.edit import change, choose
+from facepaint.change import change, choose
+from facepaint.edit import parse_face
 
 RNG = np.random.default_rng(0)
 TARGETS = {e: RNG.uniform(0, 1, 52).astype(np.float32) for e in EXPRESSIONS}
@@ -43,10 +44,104 @@ def test_change_is_linear_in_strength_and_zero_at_zero() -> None:
     assert np.allclose(change(Edit("happy", 0.3), face, TARGETS), 0.3 * whole, atol=1e-6)
 
 
-@pytest.mark.parametrize("strength", [-0.01, 1.01, float("nan"), float("inf")])
+@pytest.mark.parametrize("strength", [-0.01, 1.51, float("nan"), float("inf")])
 def test_strength_outside_its_range_is_refused(strength: float) -> None:
-    with pytest.raises(EditError, match="outside 0 to 1"):
+    with pytest.raises(EditError, match=r"outside 0 to 1\.5"):
         Edit("happy", strength)
+
+
+def test_more_than_all_exaggerates_but_stays_a_blendshape() -> None:
+    face = a_face()
+    one, more = (face.blendshapes + change(Edit("happy", s), face, TARGETS) for s in (1.0, 1.5))
+    assert more.min() >= -1e-6 and more.max() <= 1 + 1e-6
+    rises = one > face.blendshapes + 1e-3
+    assert (more[rises] >= one[rises]).all() and (more[rises] > one[rises]).any()
+
+
+def test_single_muscles_are_set_and_the_rest_stays() -> None:
+    face = a_face()
+    reached = face.blendshapes + change(Edit(set={"jawOpen": 0.4}), face, TARGETS)
+    jaw = BLENDSHAPES.index("jawOpen")
+    assert reached[jaw] == pytest.approx(0.4)
+    assert np.array_equal(np.delete(reached, jaw), np.delete(face.blendshapes, jaw))
+
+
+def test_a_pair_is_both_of_its_muscles_and_wins_over_the_expression() -> None:
+    face = a_face()
+    edit = Edit("happy", set={"mouthSmile": 0.2, "eyeLookUp": 0.9})
+    assert set(edit.set) == {
+        *("mouthSmileLeft", "mouthSmileRight"),
+        *("eyeLookUpLeft", "eyeLookUpRight"),
+    }
+    reached = face.blendshapes + change(edit, face, TARGETS)
+    for name, value in edit.set.items():
+        assert reached[BLENDSHAPES.index(name)] == pytest.approx(value, abs=1e-6)
+    other = BLENDSHAPES.index("jawForward")
+    whole = face.blendshapes + change(Edit("happy"), face, TARGETS)
+    assert reached[other] == whole[other]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, "nothing is asked"),
+        ({"set": {"mouthSmlie": 1}}, "did you mean mouthSmile"),
+        ({"set": {"_neutral": 1}}, "unknown blendshape '_neutral'"),
+        ({"set": {"jawOpen": 1.2}}, "jawOpen=1.2 is outside 0 to 1"),
+        ({"set": {"jawOpen": float("nan")}}, "outside 0 to 1"),
+        (
+            {"set": {"mouthSmile": 0.4, "mouthSmileLeft": 0.1}},
+            "mouthSmileLeft is set twice, by itself and by mouthSmile",
+        ),
+        ({"to": "happy", "regions": ("mout",)}, "did you mean mouth"),
+        ({"to": "happy", "like": a_face()}, "contradict"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(asked: dict[str, object], said: str) -> None:
+    with pytest.raises(EditError, match=said) as error:
+        Edit(**asked)
+    assert "\n" not in str(error.value)
+
+
+def test_another_face_is_copied_but_for_its_gaze() -> None:
+    face, other = a_face(seed=1), a_face(seed=2)
+    reached = face.blendshapes + change(Edit(like=other), face, TARGETS)
+    gaze = np.array([n.startswith("eyeLook") for n in BLENDSHAPES])
+    assert np.allclose(reached[~gaze], other.blendshapes[~gaze], atol=1e-6)
+    assert np.array_equal(reached[gaze], face.blendshapes[gaze])
+
+
+def test_a_region_moves_only_its_own_muscles() -> None:
+    face = a_face()
+    moved = change(Edit("surprised", regions=("brows",)), face, TARGETS)
+    assert {n for n, m in zip(BLENDSHAPES, moved, strict=True) if m} <= {
+        n for n in BLENDSHAPES if n.startswith("brow")
+    }
+    assert moved.any()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("0", (0, None, None)),
+        ("2:happy", (2, "happy", None)),
+        ("1@0.5", (1, None, 0.5)),
+        ("3:sad@.25", (3, "sad", 0.25)),
+    ],
+)
+def test_faces_as_a_command_line_names_them(text: str, wanted: tuple[object, ...]) -> None:
+    assert parse_face(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "happy", "0:", "0:happy@", "0@much", "1.5"])
+def test_faces_that_are_no_faces(text: str) -> None:
+    with pytest.raises(EditError, match="is not like 0, 0:happy or"):
+        parse_face(text)
+
+
+def test_an_edit_can_be_hashed_and_compared() -> None:
+    assert Edit("happy", set={"jawOpen": 0.5}) == Edit("happy", set={"jawOpen": 0.5})
+    assert len({Edit("happy"), Edit("happy"), Edit("sad")}) == 2
 
 
 @pytest.mark.parametrize(("wrong", "near"), [("hapy", "happy"), ("suprised", "surprised")])

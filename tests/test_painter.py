@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import facepaint
+import facepaint.names
 from facepaint import align
 from facepaint.methods import METHODS
 from facepaint.models import WEIGHTS, read_manifest
@@ -177,3 +178,61 @@ def test_progress_is_told(painter: facepaint.Painter, crowd: np.ndarray) -> None
     told: list[tuple[int, int]] = []
     painter.edit(crowd, to="neutral", progress=lambda done, total: told.append((done, total)))
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("region", facepaint.names.REGIONS)
+def test_outside_a_region_not_a_bit_changes(
+    painter: facepaint.Painter, portrait: np.ndarray, region: str
+) -> None:
+    """The lips, an eye or the forehead, whichever the region does not hold, stay as they were."""
+    result = painter.edit(portrait, to="surprised", regions=[region])
+    assert not np.array_equal(result, portrait)
+    (face,) = painter.faces(portrait)
+    points = face.landmarks
+    mouth, eye, brow = points[13], points[159], points[105]
+    far = {
+        "mouth": (eye, brow),
+        "eyes": (mouth,),
+        "brows": (mouth,),
+        "upper": (mouth,),
+        "lower": (eye, brow),
+    }
+    for x, y in far[region]:
+        rows, columns = slice(int(y) - 2, int(y) + 3), slice(int(x) - 2, int(x) + 3)
+        assert np.array_equal(result[rows, columns], portrait[rows, columns])
+
+
+def test_each_face_has_an_edit_of_its_own(painter: facepaint.Painter, crowd: np.ndarray) -> None:
+    edits = {0: facepaint.Edit("neutral"), 2: facepaint.Edit(set={"jawOpen": 0.5})}
+    result = painter.edit(crowd, faces=edits)
+    assert np.array_equal(result[:256, 256:], crowd[:256, 256:])
+    alone = painter.edit(crowd, to="neutral", faces=[0])
+    assert np.array_equal(result[:256, :256], alone[:256, :256])
+    assert not np.array_equal(result[256:], crowd[256:])
+
+
+def test_like_takes_a_photo_or_a_face(painter: facepaint.Painter, portrait: np.ndarray) -> None:
+    neutral = painter.edit(portrait, to="neutral")
+    (face,) = painter.faces(portrait)
+    one = painter.edit(neutral, like=face)
+    two = painter.edit(neutral, like=portrait)
+    assert np.array_equal(one, two) and not np.array_equal(one, neutral)
+
+
+def test_something_before_a_face_is_not_painted_over(
+    painter: facepaint.Painter, portrait: np.ndarray
+) -> None:
+    """A detector whose mask has a hole: there the photo stays."""
+    (face,) = painter.faces(portrait)
+    box = face.box
+    mask = np.ones((28, 28), np.float32)
+    mask[14:, :14] = 0  # something before the lower left quarter
+    masked = box._replace(mask=mask)
+    result = painter.edit(portrait, to="neutral", detector=lambda _: [masked])
+    whole = painter.edit(portrait, to="neutral", detector=lambda _: [box])
+    x, y = (int(v) for v in (box.x + 0.36 * box.width, box.y + 0.78 * box.height))
+    hidden = slice(y - 6, y + 6), slice(x - 6, x + 2)
+    assert np.array_equal(result[hidden], portrait[hidden])
+    assert not np.array_equal(whole[hidden], portrait[hidden])
+    seen = slice(y - 6, y + 6), slice(int(box.x + 0.6 * box.width), int(box.x + 0.7 * box.width))
+    assert not np.array_equal(result[seen], portrait[seen])

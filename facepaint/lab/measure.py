@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
+from facepaint.change import change
 from facepaint.composite import composite
-from facepaint.edit import Edit, change
+from facepaint.edit import Edit
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS, Box, Face, FloatArray
 from facepaint.lab import augment
 from facepaint.lab.faces import WIDE, WIDE_PIXELS, FaceSet

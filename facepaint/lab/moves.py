@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.edit import GAZE
+from facepaint.change import GAZE
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LANDMARKS, FloatArray
 from facepaint.lab.faces import FaceSet
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint.align import CROP
-from facepaint.edit import GAZE
+from facepaint.change import GAZE
 from facepaint.face import (
     BLENDSHAPES,
     EXPRESSIONS,

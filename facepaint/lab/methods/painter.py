@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from facepaint import align
 from facepaint.align import CROP, EYE_DISTANCE
-from facepaint.edit import GAZE
+from facepaint.change import GAZE
 from facepaint.errors import LabError
 from facepaint.face import (
     EXPRESSIONS,

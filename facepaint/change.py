@@ -1,0 +1,67 @@
+"""Change: from an edit and a face to what its blendshapes should gain or lose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from facepaint.edit import Edit
+from facepaint.errors import EditError
+from facepaint.face import Face, FloatArray
+from facepaint.names import BLENDSHAPES, REGIONS
+
+# An expression leaves the gaze where it is.
+GAZE = np.array([name.startswith("eyeLook") for name in BLENDSHAPES])
+
+_RAISED = 0.05  # above neutral, from which a blendshape belongs to the expression
+Targets = Mapping[str, npt.NDArray[np.float32]]
+
+
+def change(edit: Edit, face: Face, targets: Targets) -> FloatArray:
+    """What must be added to the face's blendshapes, float32 [52], -1 to 1.
+
+    targets: the blendshapes [52] of each expression. What an expression raises above neutral it
+    never lowers: a smile wider than the mean of all smiles is not made smaller by asking for happy.
+    The gaze stays but where it is set by name.
+    """
+    have = face.blendshapes
+    difference = _difference(edit, face, targets)
+    for name, value in edit.set.items():
+        i = BLENDSHAPES.index(name)
+        difference[i] = value - have[i]
+    if edit.regions:
+        difference[~_moves(edit.regions)] = 0
+    asked = np.clip(have + edit.strength * difference, 0, 1)
+    # a target beyond 0 to 1 would be none; rounding must not change what is not asked to change
+    return np.where(difference == 0, 0, asked - have).astype(np.float32)
+
+
+def _difference(edit: Edit, face: Face, targets: Targets) -> npt.NDArray[np.float32]:
+    have = face.blendshapes
+    if edit.like is not None:
+        return np.where(GAZE, 0, edit.like.blendshapes - have).astype(np.float32)
+    if edit.to is None:
+        return np.zeros(len(BLENDSHAPES), np.float32)
+    target, neutral = targets[edit.to], targets["neutral"]
+    difference = np.where(GAZE, 0, target - have)
+    own = target > neutral + _RAISED
+    return np.where(own, np.maximum(difference, 0), difference).astype(np.float32)
+
+
+def _moves(regions: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which blendshapes move any of the regions."""
+    starts = tuple(s for region in regions for s in REGIONS[region])
+    return np.array([name.startswith(starts) for name in BLENDSHAPES])
+
+
+def choose(faces: list[Face], wanted: Sequence[int] | None) -> list[Face]:
+    """The faces of the wanted indices, all for None; EditError for one that is not there."""
+    if wanted is None:
+        return faces
+    for index in wanted:
+        if not 0 <= index < len(faces):
+            have = "1 face, 0" if len(faces) == 1 else f"{len(faces)} faces, 0 to {len(faces) - 1}"
+            raise EditError(f"no face {index}: the photo has {have}")
+    return [face for face in faces if face.index in wanted]
