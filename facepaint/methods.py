@@ -65,7 +65,16 @@ class PainterNetwork:
         if not difference.any():
             return None
         out = self._model(crops=crop[None], change=difference[None])
-        return Strokes(**{name: np.asarray(value[0], np.float32) for name, value in out.items()})
+        strokes = {name: np.asarray(value[0], np.float32) for name, value in out.items()}
+        if _is_grey(crop):  # what is painted into a grey photo is grey
+            strokes["paint"] = np.repeat(strokes["paint"].mean(-1, keepdims=True), 3, -1)
+        return Strokes(**strokes)
+
+
+def _is_grey(crop: npt.NDArray[np.uint8]) -> bool:
+    """Whether the crop has no colour, but for what JPEG leaves."""
+    channels = crop.astype(np.int16)
+    return bool(np.abs(channels - channels.mean(-1, keepdims=True)).mean() < 1.5)
 
 
 class CycleGANNetwork:

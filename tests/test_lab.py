@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 from facepaint.errors import LabError  # noqa: E402
 from facepaint.lab import commands, data, drawn, loop, recipe  # noqa: E402
 from facepaint.lab.faces import FaceSet  # noqa: E402
+from facepaint.lab.graph import read_weights  # noqa: E402
 from facepaint.lab.methods import METHODS, lookup  # noqa: E402
 from facepaint.models import open_file  # noqa: E402
 
@@ -294,6 +295,25 @@ def test_a_run_can_start_from_anothers_weights(faces: FaceSet, tmp_path: Path) -
     with pytest.raises(LabError, match="holds no network like painter"):
         wrong = build("painter", faces, steps=1, start=str(tmp_path / "first"))
         loop.train(wrong, tmp_path / "third")
+
+
+@pytest.mark.parametrize("name", ["reader", "painter"])
+def test_a_run_can_start_from_what_ships(name: str, faces: FaceSet, tmp_path: Path) -> None:
+    """Every weight comes back as the file holds it; a run that does not learn keeps them."""
+    from facepaint.models import WEIGHTS
+
+    shipped = WEIGHTS / f"{name}.onnx"
+    method = build(name, faces, width=16, steps=1, rate=0.0, decay=0.0, start=str(shipped))
+    fresh = {k: v.clone() for k, v in method.networks[name].state_dict().items()}
+    loop.train(method, tmp_path / "run")
+    kind, saved = read_weights(shipped)
+    state = loop.read_checkpoint(tmp_path / "run")["ema"][name]
+    assert kind == name and saved.keys() >= state.keys()
+    assert all(torch.allclose(state[k], saved[k], atol=1e-6) for k in state)
+    assert any(not torch.equal(state[k], fresh[k]) for k in state)
+    (tmp_path / "x.onnx").write_bytes(b"nonsense")
+    with pytest.raises(LabError, match=r"x\.onnx: not an exported network"):
+        loop.train(build(name, faces, start=str(tmp_path / "x.onnx")), tmp_path / "other")
 
 
 def test_the_log_is_json_lines_and_sheets_are_pictures(faces: FaceSet, tmp_path: Path) -> None:

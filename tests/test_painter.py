@@ -180,6 +180,14 @@ def test_progress_is_told(painter: facepaint.Painter, crowd: np.ndarray) -> None
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
+def test_a_grey_photo_stays_grey(painter: facepaint.Painter, portrait: np.ndarray) -> None:
+    grey = np.repeat(portrait.mean(-1, keepdims=True).round().astype(np.uint8), 3, -1)
+    for to in ("neutral", "surprised"):
+        result = painter.edit(grey, to=to)
+        assert not np.array_equal(result, grey)
+        assert np.ptp(result.astype(int), axis=-1).max() <= 1
+
+
 @pytest.mark.parametrize("region", facepaint.names.REGIONS)
 def test_outside_a_region_not_a_bit_changes(
     painter: facepaint.Painter, portrait: np.ndarray, region: str

@@ -72,6 +72,7 @@ def _to_onnx(graph: Graph) -> onnx.ModelProto:
             output_names=list(graph.outputs),
             dynamic_axes={n: {0: "N"} for n in names},
             opset_version=OPSET,
+            do_constant_folding=False,  # weights keep their names, so that training can go on
             dynamo=False,
         )
     return onnx.load_model_from_string(buffer.getvalue())

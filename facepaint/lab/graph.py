@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from facepaint.align import CROP
+from facepaint.errors import LabError
 from facepaint.face import BLENDSHAPES
+from facepaint.models import CARD_KEY
+
+
+def read_weights(path: Path) -> tuple[str, dict[str, Tensor]]:
+    """The name of an exported network, from its card, and its weights by the names they had in
+    training; to go on from what ships where the run itself is gone. LabError where it is none."""
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        model = onnx.load(str(path))
+        (card,) = (p.value for p in model.metadata_props if p.key == CARD_KEY)
+        name = str(json.loads(card)["name"])
+    except Exception as error:
+        raise LabError(f"{path}: not an exported network") from error
+    weights = {}
+    for tensor in model.graph.initializer:
+        key = tensor.name.removesuffix(".half").removeprefix("network.")
+        # a copy: what the file holds may not be written to
+        weights[key] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
+    return name, weights
 
 
 class Graph(nn.Module):

@@ -22,6 +22,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from facepaint.errors import LabError
+from facepaint.lab.graph import read_weights
 from facepaint.lab.recipe import Settings, as_table
 
 Batch = dict[str, Tensor]
@@ -215,8 +216,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _start(checkpoint: Path, networks: Networks, ema: Networks) -> None:
-    """First weights from another run's averaged ones, of every network that is built alike."""
-    averaged = read_checkpoint(checkpoint)["ema"]
+    """First weights from another run's averaged ones, of every network that is built alike, or
+    from an exported network."""
+    if checkpoint.suffix == ".onnx":
+        name, weights = read_weights(checkpoint)
+        wanted = ema[name].state_dict() if name in ema else {}
+        averaged = {name: {k: v for k, v in weights.items() if k in wanted}}
+    else:
+        averaged = read_checkpoint(checkpoint)["ema"]
     alike = [
         n for n in averaged if n in ema and _shapes(ema[n].state_dict()) == _shapes(averaged[n])
     ]

@@ -33,7 +33,8 @@ class Settings:
     precision: as Lightning Fabric names it. accelerator, devices: likewise.
     save_every, sheet_every: steps between checkpoints and between sample sheets.
     data: "photos" for the labelled sets, "drawn" for drawn faces that need no data.
-    start: a checkpoint whose weights are the first ones, "" for fresh weights.
+    start: a run, a checkpoint or an exported .onnx whose weights are the first ones, "" for fresh
+        ones.
     """
 
     method: str = ""
