@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +143,78 @@ def test_four_steps_and_four_more_are_eight(name: str, faces: FaceSet, tmp_path:
     one, two = weights(tmp_path / "whole"), weights(tmp_path / "halves")
     assert one.keys() == two.keys()
     assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    """SIGKILL in the midst of the steps, or of a checkpoint's writing, and then --resume."""
+    table = table_of("cyclegan", steps=40, save_every=1)
+    (tmp_path / "small.toml").write_text(
+        "\n".join(f"{k} = {json.dumps(v)}" for k, v in table.items())
+    )
+    command = [sys.executable, "-m", "facepaint", "train", str(tmp_path / "small.toml"), "--run"]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, str(whole)], check=True, env=environment, **quiet)
+    process = subprocess.Popen([*command, str(killed)], env=environment, **quiet)
+    while not (killed / loop.CHECKPOINT).exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.kill()
+    process.wait()
+    assert loop.read_checkpoint(killed)["step"] < 40
+    subprocess.run([*command, str(killed), "--resume"], check=True, env=environment, **quiet)
+    one, two = weights(whole), weights(killed)
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_too_few_faces_of_a_class_are_named(faces: FaceSet, tmp_path: Path) -> None:
+    few = dataclasses.replace(
+        faces, expressions=np.where(faces.expressions == 1, 2, faces.expressions)
+    )
+    settings = recipe.settings(lookup("cyclegan").settings, table_of("cyclegan"))
+    with pytest.raises(LabError, match="0 happy faces in the data; at least 8 are needed"):
+        lookup("cyclegan").build(settings, few)
+    settings = recipe.settings(lookup("sagan").settings, table_of("sagan", sources="jaffe"))
+    with pytest.raises(LabError, match="jaffe: 0 labelled faces; two expressions at least"):
+        lookup("sagan").build(settings, faces)
+    for name, wrong in (("sagan", "objective"), ("cyclegan", "adversarial")):
+        settings = recipe.settings(lookup(name).settings, table_of(name, **{wrong: "hope"}))
+        with pytest.raises(LabError, match="'hope'; there are"):
+            lookup(name).build(settings, faces)
+
+
+@pytest.mark.parametrize("objective", ["wasserstein", "softmax_extra"])
+def test_the_gans_other_objectives_train_and_resume(
+    objective: str, faces: FaceSet, tmp_path: Path
+) -> None:
+    options = {"objective": objective, "critic_steps": 2}
+    loop.train(build("sagan", faces, **options), tmp_path / "run")
+    lines = build("sagan", faces, steps=20, **options)
+    loop.train(lines, tmp_path / "run", resume=True)
+    logged = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert all(np.isfinite(v) for v in logged.values())
+    assert ("penalty" in logged) == (objective == "wasserstein")
+
+
+def test_attention_is_nothing_at_first_and_then_sees_everywhere() -> None:
+    from facepaint.lab.methods.sagan import SelfAttention
+
+    torch.manual_seed(0)
+    layer = SelfAttention(16, False).double()
+    x = torch.randn(1, 16, 5, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(layer(x), x)
+    with torch.no_grad():
+        layer.gate.fill_(1)
+    layer(x)[0, :, 0, 0].sum().backward()
+    assert x.grad is not None and (x.grad[0].abs().sum(0) > 0).all()
+    with torch.no_grad():  # the loops that the paper writes
+        q, k, v = (f(x).flatten(2)[0] for f in (layer.query, layer.key, layer.value))
+        weights = torch.softmax(q.T @ k, -1)
+        seen = torch.stack([sum(weights[j, i] * v[:, i] for i in range(25)) for j in range(25)], 1)
+        wanted = x + layer.out(seen.view(1, -1, 5, 5))
+    assert torch.allclose(layer(x), wanted)
 
 
 @pytest.mark.parametrize("name", METHODS)
