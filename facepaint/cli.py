@@ -15,7 +15,7 @@ import click
 from facepaint._version import __version__
 from facepaint.edit import Edit, parse_face, parse_set
 from facepaint.errors import EditError, FacePaintError
-from facepaint.names import EXPRESSIONS
+from facepaint.names import DEFAULT_METHOD, EXPRESSIONS
 
 if TYPE_CHECKING:
     from facepaint.painter import Painter
@@ -41,7 +41,7 @@ weights_option = click.option(
     "--weights", metavar="DIR", help="A folder of weights other than those that ship."
 )
 method_option = click.option(
-    "--method", metavar="NAME", help="What repaints: painter (the default), cyclegan."
+    "--method", metavar="NAME", help=f"What repaints: {DEFAULT_METHOD} (the default), cyclegan."
 )
 detector_option = click.option(
     "--detector", metavar="NAME", help="How faces are found; the best that works here by default."
@@ -313,6 +313,60 @@ def reproduce(
     with _Bar("steps", " steps") as bar:
         commands.reproduce(out, names, steps, scale, features, data, bar.listen)
     click.echo(f"{out}/index.html", err=True)
+
+
+@cli.command()
+@click.argument("out")
+@method_option
+@click.option("--to", "targets", multiple=True, metavar="EXPRESSION", help="All by default.")
+@click.option("--judge", default="vgg16-hed", show_default=True, help="Or mobilenet_v2, vgg19.")
+@click.option("--identity", default="dlib", show_default=True, help="Or none.")
+@click.option("--limit", type=int, default=40, show_default=True, help="Faces of each set.")
+@data_option
+@weights_option
+def evaluate(
+    out: str,
+    method: str | None,
+    targets: tuple[str, ...],
+    judge: str,
+    identity: str,
+    limit: int,
+    data: str | None,
+    weights: str | None,
+) -> None:
+    """Measure a method on people it was not trained on; write OUT/report.html and metrics.json.
+
+    Stopped and called again, it goes on.
+    """
+    from facepaint.lab import commands
+
+    with _Bar("edits") as bar:
+        numbers = commands.evaluate(
+            out,
+            method or DEFAULT_METHOD,
+            weights,
+            targets or EXPRESSIONS,
+            data,
+            judge,
+            identity,
+            limit,
+            bar.listen,
+        )
+    for to, found in numbers["to"].items():
+        shown = f"{found['rate_two_way']:.0%} of {found['faces']} read as asked"
+        click.echo(f"{to:<10} {shown}, {found['rate_two_way_of_the_input']:.0%} before")
+    click.echo(f"{out}/report.html", err=True)
+
+
+@cli.command()
+@click.argument("first", metavar="A.json")
+@click.argument("second", metavar="B.json")
+def compare(first: str, second: str) -> None:
+    """Say in what B is better or worse than A; both are metrics.json of `evaluate`."""
+    from facepaint.lab import commands
+
+    for line in commands.compare(first, second):
+        click.echo(line)
 
 
 # --- helpers

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint.change import change
-from facepaint.edit import Edit
+from facepaint.edit import Edit, unknown
 from facepaint.errors import EditError
 from facepaint.face import Face, FloatArray
 from facepaint.models import open_model
@@ -107,3 +107,10 @@ METHODS: dict[str, Callable[[Path], Method]] = {
     "painter": PainterNetwork,
     "cyclegan": CycleGANNetwork,
 }
+
+
+def lookup(name: str) -> Callable[[Path], Method]:
+    """The constructor of a method by name; EditError, which names the nearest, for another."""
+    if name not in METHODS:
+        raise EditError(unknown("method", name, METHODS))
+    return METHODS[name]

@@ -35,3 +35,5 @@ REGIONS = {
     "upper": ("brow", "eye", "cheekSquint", "noseSneer"),
     "lower": ("mouth", "jaw", "cheekPuff"),
 }
+
+DEFAULT_METHOD = "painter"

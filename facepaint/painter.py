@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
@@ -17,10 +16,11 @@ from facepaint.change import choose
 from facepaint.composite import composite
 from facepaint.detect import Detector, detect
 from facepaint.edit import Edit
-from facepaint.errors import EditError, NoFaceError
+from facepaint.errors import NoFaceError
 from facepaint.face import Face
-from facepaint.methods import METHODS, Method
+from facepaint.methods import Method, lookup
 from facepaint.models import WEIGHTS, open_model
+from facepaint.names import DEFAULT_METHOD
 from facepaint.photo import Photo, Source
 from facepaint.read import read
 from facepaint.segment import region_mask, visible_face
@@ -50,15 +50,14 @@ NO_FACE = "no face found; a larger, sharper or more upright picture of the face 
 class Painter:
     """Reads and repaints the faces of photos. Holds two networks and no other state."""
 
-    def __init__(self, weights: str | os.PathLike[str] = WEIGHTS, method: str = "painter") -> None:
+    def __init__(
+        self, weights: str | os.PathLike[str] = WEIGHTS, method: str = DEFAULT_METHOD
+    ) -> None:
         """weights: a folder with a manifest of weights. Raises WeightsError where they are not
         what the manifest says, EditError for a method that there is not."""
-        if method not in METHODS:
-            near = get_close_matches(method, METHODS, 1) or list(METHODS)
-            raise EditError(f"unknown method {method!r}; did you mean {' or '.join(near)}?")
         self._reader = open_model("reader", Path(weights))
         self._name = method
-        self.method: Method = METHODS[method](Path(weights))
+        self.method: Method = lookup(method)(Path(weights))
 
     @property
     def cards(self) -> dict[str, dict[str, Any]]:

@@ -11,14 +11,17 @@ import cv2
 
 from facepaint import align
 from facepaint.errors import LabError, NoFaceError
+from facepaint.face import EXPRESSIONS
 from facepaint.lab import loop, recipe
 from facepaint.lab.cards import make_card
+from facepaint.lab.data import faces as any_faces
 from facepaint.lab.export import export as export_run
 from facepaint.lab.features import VGG
 from facepaint.lab.methods import lookup, of_run
-from facepaint.lab.recipe import as_table
+from facepaint.lab.recipe import Settings, as_table
 from facepaint.lab.style import StyleSettings, StyleTransfer, fitted
-from facepaint.models import open_file, write_entry
+from facepaint.methods import lookup as lookup_method
+from facepaint.models import WEIGHTS, open_file, open_model, write_entry
 from facepaint.painter import NO_FACE, Painter
 from facepaint.photo import Photo
 from facepaint.segment import face_mask
@@ -133,3 +136,55 @@ def reproduce(
     if scale not in ("cpu", "full"):
         raise LabError(f"no scale {scale!r}; there are cpu and full")
     study.reproduce(study.Job(Path(out), data, steps, scale, features, listen), only)
+
+
+def evaluate(
+    out: str,
+    method: str,
+    weights: str | None,
+    targets: tuple[str, ...],
+    data: str | None,
+    features: str,
+    embedder: str,
+    limit: int,
+    listen: loop.Listener | None = None,
+) -> dict[str, Any]:
+    """Measure a method on held-out people; writes rows.jsonl, metrics.json and report.html into
+    `out` and returns the metrics."""
+    from facepaint.lab import evaluate as measured  # imports what only it needs
+    from facepaint.lab import evaluate_page, identity, judge
+
+    unknown = set(targets) - set(EXPRESSIONS)
+    if unknown:
+        raise LabError(f"no expression {min(unknown)!r}; there are {', '.join(EXPRESSIONS)}")
+    painted, embed = lookup_method(method)(Path(weights or WEIGHTS)), identity.embedder(embedder)
+    faces = any_faces(Settings(), data)
+    fitted_judge = judge.fit(features, faces, measured.labels_of(faces), EXPRESSIONS)
+    tools = measured.Tools(painted, open_model("reader"), fitted_judge, embed)
+    home = Path(out)
+    rows = measured.measure(faces, tools, targets, home, limit, listen)
+    numbers = rounded(measured.report(rows, tools, embedder))
+    write_text(home / "metrics.json", json.dumps(numbers, indent=2))
+    evaluate_page.write(home, faces, tools, rows, numbers)
+    return numbers
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def compare(first: str, second: str) -> list[str]:
+    """What the second metrics.json is better or worse in than the first."""
+    from facepaint.lab import evaluate as measured
+
+    reports = []
+    for path in (first, second):
+        try:
+            reports.append(json.loads(Path(path).read_text()))
+            reports[-1]["to"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LabError(f"{path}: not a metrics.json of `facepaint evaluate`") from error
+    return measured.compare(*reports)

@@ -1,0 +1,139 @@
+"""Metrics against oracles: scipy's formulas written out, brute force, closed forms."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the lab's extra is not installed")
+
+from facepaint.lab import metrics
+from facepaint.lab.topology import mean_face
+
+RNG = np.random.default_rng(0)
+
+
+def picture(seed: int = 0, size: int = 64) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
+
+
+def test_rates_are_counts() -> None:
+    p = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.3, 0.4, 0.3]])
+    assert metrics.rate_named(p, 1) == 0.5
+    assert metrics.rate_two_way(p, 2, 0) == 0.5  # a tie is no
+    assert metrics.gain_of_probability(p, p + 0.1, 0) == pytest.approx(0.1)
+
+
+def test_spearman_is_pearson_of_ranks() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        values = rng.integers(0, 6, 9).astype(float)  # with ties
+        order = {v: np.flatnonzero(np.sort(values) == v).mean() for v in values}
+        ranks = np.array([order[v] for v in values])
+        wanted = np.corrcoef(ranks, np.arange(9))[0, 1]
+        assert metrics.spearman_of_strength(values[None]) == pytest.approx(wanted)
+    assert metrics.spearman_of_strength(np.array([[1, 2, 3], [3, 2, 1.0]])) == 0
+    assert metrics.spearman_of_strength(np.ones((1, 5))) == 0
+
+
+def test_landmark_error_of_a_known_shift() -> None:
+    points = RNG.uniform(0, 100, (3, 478, 2))
+    moved = points + np.array([3, 4])
+    assert metrics.landmark_error(moved, points, np.array([10, 20, 50.0])) == pytest.approx(
+        (5 / 10 + 5 / 20 + 5 / 50) / 3
+    )
+
+
+def test_change_outside_and_where() -> None:
+    before = picture()
+    after, mask = before.copy(), np.zeros((64, 64), np.float32)
+    mask[20:40, 20:40] = 1
+    after[30, 30] = before[30, 30] ^ 255
+    assert metrics.greatest_change_outside(before, after, mask) == 0
+    assert metrics.share_of_change_at(before, after, mask) == 1
+    after[2, 2, 0] = before[2, 2, 0] ^ 8
+    assert metrics.greatest_change_outside(before, after, mask) == 8
+    assert metrics.share_of_change_at(before, before, mask) == 0
+
+
+def test_sharpness_falls_with_blur_and_is_one_for_itself() -> None:
+    before, skin = picture(), np.ones((64, 64), np.float32)
+    assert metrics.laplacian_energy_ratio(before, before, skin) == 1
+    ratios = [
+        metrics.laplacian_energy_ratio(before, cv2.GaussianBlur(before, (0, 0), s), skin)
+        for s in (0.5, 1, 2)
+    ]
+    assert 1 > ratios[0] > ratios[1] > ratios[2]
+    grey = cv2.cvtColor(before, cv2.COLOR_RGB2GRAY).astype(float)
+    by_hand = (
+        np.roll(grey, 1, 0) + np.roll(grey, -1, 0) + np.roll(grey, 1, 1) + np.roll(grey, -1, 1)
+    ) - 4 * grey
+    inner = np.zeros((64, 64), np.float32)
+    inner[1:-1, 1:-1] = 1
+    double = np.clip(before.astype(int) // 2, 0, 255).astype(np.uint8)
+    half = cv2.cvtColor(double, cv2.COLOR_RGB2GRAY).astype(float)
+    other = np.asarray(cv2.Laplacian(half, cv2.CV_64F))[1:-1, 1:-1]
+    wanted = (other**2).mean() / (by_hand[1:-1, 1:-1] ** 2).mean()
+    assert metrics.laplacian_energy_ratio(before, double, inner) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_skin_has_no_mouth_nor_eyes() -> None:
+    points = mean_face() * 300
+    mask = metrics.skin_mask(points, (300, 300))
+    for i in (13, 14, 468, 473, 159, 386):
+        x, y = points[i].astype(int)
+        assert mask[y, x] == 0
+    for i in (50, 280, 5):  # cheeks and nose
+        x, y = points[i].astype(int)
+        assert mask[y, x] == 1
+
+
+def test_three_readings_of_one_cycle() -> None:
+    a, b = [picture(1)], [picture(2)]
+    got = metrics.cycle_l1(a, b)
+    brute = sum(abs(int(x) - int(y)) for x, y in zip(a[0].flat, b[0].flat, strict=True))
+    assert got["mean_255"] == pytest.approx(brute / a[0].size)
+    assert got["sum_1"] == pytest.approx(brute / 255)
+    assert got["mean_1"] == pytest.approx(brute / 255 / a[0].size)
+
+
+def test_kernel_distance_by_brute_force_and_its_sign() -> None:
+    x, y = RNG.normal(size=(5, 3)), RNG.normal(size=(4, 3)) + 1
+
+    def k(a: np.ndarray, b: np.ndarray) -> float:
+        return float((a @ b / 3 + 1) ** 3)
+
+    xx = np.mean([k(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j])
+    yy = np.mean([k(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j])
+    xy = np.mean([k(a, b) for a in x for b in y])
+    assert metrics.kernel_distance(x, y) == pytest.approx(xx + yy - 2 * xy)
+    one, two = RNG.normal(size=(2, 400, 8))
+    assert abs(metrics.kernel_distance(one, two)) < 0.02 < metrics.kernel_distance(one, two + 1)
+
+
+def test_tone_by_its_formula() -> None:
+    points = mean_face() * 200
+    for colour, wanted in (((240, 210, 190), "light"), ((90, 55, 40), "dark")):
+        flat = np.full((200, 200, 3), colour, np.uint8)
+        lab = cv2.cvtColor(np.float32(colour)[None, None] / 255, cv2.COLOR_RGB2LAB)[0, 0]
+        angle = metrics.typology_angle(flat, points)
+        assert angle == pytest.approx(np.degrees(np.arctan((lab[0] - 50) / lab[2])), abs=1e-3)
+        assert metrics.tone(angle) == wanted
+    assert metrics.tone(20) == "medium"
+
+
+def test_a_straight_head_is_not_turned() -> None:
+    points = mean_face()
+    assert abs(metrics.head_turn(points)) < 0.02
+    moved = points.copy()
+    moved[1, 0] += 0.05
+    assert metrics.head_turn(moved) > 0.1
+
+
+def test_the_bootstrap_holds_the_mean() -> None:
+    values = RNG.normal(3, 1, 400)
+    low, high = metrics.bootstrap_interval(values)
+    assert low < values.mean() < high
+    # a normal mean's interval is known: ± 1.96 / √N
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
