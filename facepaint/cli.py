@@ -125,6 +125,56 @@ def edit(
 
 
 @cli.command()
+@click.argument("source", metavar="IN")
+@click.argument("out")
+@edit_options
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--resume", is_flag=True, help="Go on with the batch that OUT holds.")
+@click.option("--watch", is_flag=True, help="Stay, and edit what comes into IN; Ctrl-C ends it.")
+@method_option
+@detector_option
+@weights_option
+def batch(
+    source: str,
+    out: str,
+    workers: int,
+    resume: bool,
+    watch: bool,
+    method: str | None,
+    detector: str | None,
+    weights: str | None,
+    **asked: Any,
+) -> None:
+    """Make the same edit on every photo under the folder IN; results go to OUT, by the same names.
+
+    OUT/manifest.jsonl has a line for each photo. Stopped at any moment, --resume goes on; what is
+    done is not done again. A photo that fails is told at the end and stops nothing.
+    """
+    from facepaint import batch as folders
+
+    common = _common(asked, {})
+    if asked["like"]:
+        common["like"] = _like(_painter(weights, method), asked["like"])
+    job = folders.Job(Path(source), Path(out), Edit(**common), weights, method, _detector(detector))
+    with _Bar("photos") as bar:
+        if not watch:
+            _tell(folders.run(job, workers, resume, bar), out)
+            return
+        for lines in folders.watch(job, workers, bar):
+            _tell(lines, out, fatal=False)
+
+
+def _tell(lines: list[dict[str, Any]], out: str, fatal: bool = True) -> None:
+    """How a batch went; exit status 1 where photos failed."""
+    failed = [line for line in lines if line["error"]]
+    for line in failed:
+        click.echo(f"facepaint: {line['photo']}: {line['error']}", err=True)
+    click.echo(f"{out}: {len(lines) - len(failed)} of {len(lines)} photos edited", err=True)
+    if failed and fatal:
+        raise click.exceptions.Exit(1)
+
+
+@cli.command()
 @click.argument("photo")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for scripts.")
 @detector_option
@@ -502,7 +552,9 @@ class _Bar:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake ends in one line on stderr and exit status 2."""
     try:
-        cli.main(arguments, "facepaint", standalone_mode=False)
+        status = cli.main(arguments, "facepaint", standalone_mode=False)
+        if isinstance(status, int) and status:  # of an Exit that a command raised
+            sys.exit(status)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except (click.Abort, KeyboardInterrupt):

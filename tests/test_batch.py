@@ -1,0 +1,172 @@
+"""Batches: what is under the folder is edited once, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import facepaint
+from facepaint import batch
+from facepaint.batch import Job
+
+EDIT = facepaint.Edit("neutral")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, portrait: np.ndarray) -> Path:
+    """Five photos, one of them in a folder, one without a face, one broken; and other files."""
+    home = tmp_path / "in"
+    (home / "deep" / "er").mkdir(parents=True)
+    photo = Image.fromarray(portrait)
+    photo.save(home / "a.jpg", quality=95)
+    photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(home / "b.PNG")
+    photo.save(home / "deep" / "er" / "c.webp")
+    Image.new("RGB", (90, 90), "teal").save(home / "flat.png")
+    (home / "broken.jpg").write_bytes(b"not a photo")
+    (home / "notes.txt").write_text("no photo")
+    (home / ".hidden.jpg").write_bytes(b"")
+    return home
+
+
+def without_time(lines: list[batch.Line]) -> list[batch.Line]:
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name != batch.MANIFEST)
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+def test_each_photo_is_edited_under_its_own_name(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    lines = batch.run(Job(folder, out, EDIT))
+    assert [x["photo"] for x in lines] == [
+        "a.jpg",
+        "b.PNG",
+        "broken.jpg",
+        "deep/er/c.webp",
+        "flat.png",
+    ]
+    failed = {x["photo"]: x["error"] for x in lines if x["error"]}
+    assert failed.keys() == {"broken.jpg", "flat.png"}
+    assert failed["flat.png"] == "no face found"
+    assert contents(out).keys() == {"a.jpg", "b.PNG", "deep/er/c.webp"}
+    wanted = facepaint.load().edit(folder / "a.jpg", to="neutral").encode()
+    assert (out / "a.jpg").read_bytes() == wanted
+    manifest = [json.loads(x) for x in (out / batch.MANIFEST).read_text().splitlines()]
+    assert without_time(sorted(manifest, key=lambda x: x["photo"])) == without_time(lines)
+
+
+def test_workers_make_the_same(folder: Path, tmp_path: Path) -> None:
+    one = batch.run(Job(folder, tmp_path / "one", EDIT))
+    two = batch.run(Job(folder, tmp_path / "two", EDIT), workers=2)
+    assert without_time(one) == without_time(two)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    batch.run(Job(folder, out, EDIT))
+    times = {p: p.stat().st_mtime_ns for p in out.rglob("*.*g")}
+    with pytest.raises(facepaint.PhotoError, match="holds a batch already; --resume"):
+        batch.run(Job(folder, out, EDIT))
+    (folder / "b.PNG").rename(folder / "new.png")  # gone, and come
+    Image.open(folder / "a.jpg").rotate(3).save(folder / "a.jpg")  # changed
+    (folder / "broken.jpg").write_bytes((folder / "new.png").read_bytes())  # mended
+    lines = batch.run(Job(folder, out, EDIT), resume=True)
+    assert [x["photo"] for x in lines if x["error"]] == ["flat.png"]
+    changed = {str(p.relative_to(out)) for p, t in times.items() if p.stat().st_mtime_ns != t}
+    assert changed == {"a.jpg"}
+    before = (out / batch.MANIFEST).read_text()
+    batch.run(Job(folder, out, EDIT), resume=True)
+    again = (out / batch.MANIFEST).read_text()
+    assert again.startswith(before) and again[len(before) :].count("\n") == 1  # flat.png, tried
+    other = batch.run(Job(folder, out, facepaint.Edit("happy", 0.5)), resume=True)
+    assert all(x["edit"]["to"] == "happy" for x in other)
+
+
+def test_killed_at_any_moment_nothing_is_lost_or_done_twice(
+    tmp_path: Path, portrait: np.ndarray
+) -> None:
+    source, whole, killed = (tmp_path / n for n in ("in", "whole", "killed"))
+    source.mkdir()
+    for n in range(24):
+        Image.fromarray(np.roll(portrait, n, 1)).save(source / f"{n:02}.png")
+    batch.run(Job(source, whole, EDIT))
+    command = [sys.executable, "-m", "facepaint", "batch", str(source), str(killed)]
+    command += ["--to", "neutral", "--resume"]
+    rounds = 0
+    while rounds < 20:
+        rounds += 1
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        began = time.monotonic()
+        while not (killed / batch.MANIFEST).exists() and time.monotonic() - began < 60:
+            time.sleep(0.02)
+        time.sleep(0.1 * rounds)
+        if process.poll() is not None:
+            assert process.returncode == 0
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert rounds > 1  # it was killed at least once
+    assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+    pictures = {k: v for k, v in contents(killed).items() if not k.endswith(".tmp")}
+    assert pictures == contents(whole)
+    names = [json.loads(x)["photo"] for x in (killed / batch.MANIFEST).read_text().splitlines()]
+    assert sorted(names) == sorted({*names}) and len(names) == 24
+
+
+def test_a_manifest_cut_off_in_a_line_is_mended(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    lines = batch.run(Job(folder, out, EDIT))
+    manifest = out / batch.MANIFEST
+    manifest.write_text(manifest.read_text()[:-20])
+    assert without_time(batch.run(Job(folder, out, EDIT), resume=True)) == without_time(lines)
+    assert all(json.loads(x) for x in manifest.read_text().splitlines())
+
+
+def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    cases = {
+        "no folder there": Job(tmp_path / "none", tmp_path / "out", EDIT),
+        "no photo there": Job(tmp_path / "empty", tmp_path / "out", EDIT),
+        "is the folder of the photos": Job(folder, folder, EDIT),
+    }
+    for said, job in cases.items():
+        with pytest.raises(facepaint.PhotoError, match=said):
+            batch.run(job)
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_inside_the_source_are_not_edited_again(folder: Path) -> None:
+    out = folder / "out"
+    batch.run(Job(folder, out, EDIT))
+    assert len(batch.run(Job(folder, out, EDIT), resume=True)) == 5
+
+
+def test_a_watched_folder_fills(folder: Path, tmp_path: Path) -> None:
+    rounds = batch.watch(Job(folder, tmp_path / "out", EDIT), pause=0.05)
+    assert len(next(rounds)) == 5
+    (folder / "late.jpg").write_bytes((folder / "a.jpg").read_bytes())
+    lines = {x["photo"]: x for x in next(rounds)}
+    assert lines["late.jpg"]["error"] is None
+    assert (tmp_path / "out" / "late.jpg").read_bytes() == (tmp_path / "out" / "a.jpg").read_bytes()
+
+
+def test_the_command_tells_what_failed(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "facepaint", "batch", str(folder), str(tmp_path / "out")]
+    done = subprocess.run([*command, "--to", "happy"], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    told = done.stderr.splitlines()
+    assert any(x.startswith("facepaint: broken.jpg: ") for x in told)
+    assert told[-1].endswith("3 of 5 photos edited")
+    again = subprocess.run([*command, "--to", "happy"], capture_output=True, text=True)
+    assert again.returncode == 2 and again.stderr.count("\n") == 1
