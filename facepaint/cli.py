@@ -294,11 +294,12 @@ def export(run: str, model: str, data: str | None) -> None:
 @cli.command()
 @click.argument("model", metavar="MODEL.onnx")
 @click.argument("weights", metavar="DIR")
-def adopt(model: str, weights: str) -> None:
+@click.option("--metrics", metavar="FILE", help="A metrics.json whose numbers the card shows.")
+def adopt(model: str, weights: str, metrics: str | None) -> None:
     """Take MODEL.onnx into the folder of weights DIR, for --weights, and note its hash."""
     from facepaint.lab import commands
 
-    commands.adopt(model, weights)
+    commands.adopt(model, weights, metrics)
     click.echo(f"{weights}: took {model}", err=True)
 
 

@@ -53,7 +53,7 @@ def test_rows_are_kept_and_a_stopped_run_goes_on(tools: evaluate.Tools, tmp_path
 
 def test_numbers_follow_from_rows(tools: evaluate.Tools, tmp_path: Path) -> None:
     rows = evaluate.measure(FACES, tools, ("happy",), tmp_path, 4)
-    numbers = evaluate.report(rows, tools, "none")["to"]["happy"]
+    numbers = evaluate.report(FACES, rows, tools, "none")["to"]["happy"]
     asked, began = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
     right = [r["named_after"][asked] > r["named_after"][began] for r in rows["happy"]]
     assert numbers["rate_two_way"] == np.mean(right)
@@ -77,6 +77,66 @@ def test_compare(second: tuple[float, float, float], verdict: str) -> None:
     assert line.startswith(f"to happy: {verdict} ")
 
 
+def test_compare_says_the_rest_too() -> None:
+    a, b = report(0.5, 0.4, 0.6), report(0.5, 0.4, 0.6)
+    a["to"]["happy"] |= {"spearman_of_strength": 0.9, "round_trip_255": 1.0, "rate_named": 0.5}
+    b["to"]["happy"] |= {"spearman_of_strength": 0.95, "round_trip_255": 2.0, "rate_named": 0.5}
+    lines = evaluate.compare(a, b)
+    assert "  spearman_of_strength: 0.900 → 0.950 better" in lines
+    assert "  round_trip_255: 1.000 → 2.000 worse" in lines
+    assert "  rate_named: 0.500 → 0.500" in lines
+
+
+def test_cost_counts_what_is_computed() -> None:
+    """The painter's arithmetic from its ONNX file is that of its convolutions, hooked in torch."""
+    from facepaint.lab import cost
+    from facepaint.lab.networks import Painter
+
+    network, total = Painter(), [0]
+
+    def count(module: torch.nn.Module, inputs: Any, out: torch.Tensor) -> None:
+        places = out[0, 0].numel() if out.ndim == 4 else 1
+        total[0] += module.weight.numel() * places
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(count)
+    network(torch.rand(1, 3, 128, 128), torch.rand(1, 52))
+    found = cost.arithmetic(WEIGHTS / "painter.onnx")
+    assert found["gmacs"] == pytest.approx(total[0] / 1e9, rel=0.01)
+    parameters = sum(p.numel() for p in network.parameters()) / 1e6
+    assert found["parameters_m"] == pytest.approx(parameters, rel=0.01)
+    times = cost.of_method(lookup("painter")(WEIGHTS), repeats=1)
+    assert all(v > 0 for v in times.values()) and len(times) == len(cost.FACES) + 1
+
+
+def test_metrics_of_another_network_are_not_put_on_a_card(tmp_path: Path) -> None:
+    from facepaint.lab.graph import network_hash
+    from facepaint.models import open_file
+
+    model = tmp_path / "painter.onnx"
+    model.write_bytes((WEIGHTS / "painter.onnx").read_bytes())
+    found = {"faces": 3, "rate_two_way": 0.5, "groups": {"worst": None}}
+    numbers: dict[str, Any] = {
+        "network": "another",
+        "judge": {"features": "x", "right_on_real": {"happy": 0.9}},
+        "identity": "none",
+        "to": {"happy": found},
+        "cost": {"gmacs": 1.0, "ms_of_the_network": 2.0},
+    }
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(numbers))
+    with pytest.raises(LabError, match="was measured on another network"):
+        commands.adopt(str(model), str(tmp_path / "w"), str(path))
+    assert not (tmp_path / "w").exists()
+    before = network_hash(model)
+    path.write_text(json.dumps(numbers | {"network": before}))
+    commands.adopt(str(model), str(tmp_path / "w"), str(path))
+    taken = tmp_path / "w" / "painter.onnx"
+    assert open_file(taken).card["measured"]["to_happy"]["rate_two_way"] == 0.5
+    assert network_hash(taken) == before
+
+
 def test_compare_names_a_file_that_is_none(tmp_path: Path) -> None:
     good = tmp_path / "a.json"
     good.write_text(json.dumps(report(0.5, 0.4, 0.6)))
@@ -90,7 +150,7 @@ def test_compare_names_a_file_that_is_none(tmp_path: Path) -> None:
 
 def test_the_page_has_its_pictures(tools: evaluate.Tools, tmp_path: Path) -> None:
     rows = evaluate.measure(FACES, tools, ("happy",), tmp_path, 4)
-    evaluate_page.write(tmp_path, FACES, tools, rows, evaluate.report(rows, tools, "none"))
+    evaluate_page.write(tmp_path, FACES, tools, rows, evaluate.report(FACES, rows, tools, "none"))
     text = (tmp_path / "report.html").read_text()
     pictures = re.findall(r'src="([^"]+)"', text)
     assert pictures == ["happy-best.png", "happy-median.png", "happy-worst.png"]

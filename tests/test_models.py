@@ -72,3 +72,15 @@ def test_a_foreign_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text(json.dumps(entry))
     with pytest.raises(facepaint.WeightsError, match="is not a model of FacePaint's"):
         open_model("reader", tmp_path)
+
+
+def test_the_painters_card_is_its_metrics() -> None:
+    """The numbers on the card are those of docs/metrics/painter.json, measured on this network."""
+    pytest.importorskip("torch", reason="the lab's extra is not installed")
+    from facepaint.lab import commands
+    from facepaint.lab.graph import network_hash
+
+    path = Path(__file__).resolve().parents[1] / "docs" / "metrics" / "painter.json"
+    numbers = commands.read_metrics(str(path))
+    assert numbers["network"] == network_hash(WEIGHTS / "painter.onnx")
+    assert open_model("painter").card["measured"] == commands.card_of_metrics(numbers)

@@ -16,7 +16,9 @@ from facepaint.lab import loop, recipe
 from facepaint.lab.cards import make_card
 from facepaint.lab.data import faces as any_faces
 from facepaint.lab.export import export as export_run
+from facepaint.lab.export import write_card
 from facepaint.lab.features import VGG
+from facepaint.lab.graph import network_hash
 from facepaint.lab.methods import lookup, of_run
 from facepaint.lab.recipe import Settings, as_table
 from facepaint.lab.style import StyleSettings, StyleTransfer, fitted
@@ -67,15 +69,53 @@ def rounded(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def adopt(model: str, weights: str) -> None:
-    """Take an exported model into a folder of weights, under the name that its card gives."""
+def adopt(model: str, weights: str, metrics: str | None = None) -> None:
+    """Take an exported model into a folder of weights, under the name that its card gives.
+
+    metrics: a metrics.json whose numbers go into the card; LabError where it was measured on
+    another network.
+    """
     opened, folder = open_file(Path(model)), Path(weights)
     name = str(opened.card["name"])
+    card = opened.card
+    if metrics is not None:
+        numbers = read_metrics(metrics)
+        if numbers.get("network") != network_hash(Path(model)):
+            raise LabError(f"{metrics} was measured on another network than {model}")
+        card = card | {"measured": card_of_metrics(numbers)}
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.onnx"
     if not (target.exists() and target.samefile(model)):
         shutil.copyfile(model, target)
+    if card != opened.card:
+        write_card(target, card)
     write_entry(folder, name, f"{name}.onnx")
+
+
+_ON_CARD = (
+    "faces",
+    "rate_two_way",
+    "rate_two_way_of_the_input",
+    "spearman_of_strength",
+    "same_person_rate",
+    "greatest_change_outside",
+    "laplacian_energy_ratio",
+)
+
+
+def card_of_metrics(numbers: dict[str, Any]) -> dict[str, Any]:
+    """What of a metrics.json a card shows: each expression's main numbers, the worst group beside
+    them, the judge and what it is right in, and the cost."""
+    shown: dict[str, Any] = {
+        "judge": f"{numbers['judge']['features']}, in no loss; right on real photos: "
+        + ", ".join(f"{k} {v:.2f}" for k, v in numbers["judge"]["right_on_real"].items()),
+        "identity": numbers["identity"],
+    }
+    for to, found in numbers["to"].items():
+        shown[f"to_{to}"] = {k: found[k] for k in _ON_CARD if k in found} | {
+            "worst": found["groups"]["worst"]
+        }
+    return shown | {"gmacs": numbers["cost"]["gmacs"], "ms": numbers["cost"]["ms_of_the_network"]}
 
 
 def show(name: str) -> str:
@@ -151,8 +191,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a method on held-out people; writes rows.jsonl, metrics.json and report.html into
     `out` and returns the metrics."""
+    from facepaint.lab import cost, evaluate_page, identity, judge
     from facepaint.lab import evaluate as measured  # imports what only it needs
-    from facepaint.lab import evaluate_page, identity, judge
 
     unknown = set(targets) - set(EXPRESSIONS)
     if unknown:
@@ -163,7 +203,13 @@ def evaluate(
     tools = measured.Tools(painted, open_model("reader"), fitted_judge, embed)
     home = Path(out)
     rows = measured.measure(faces, tools, targets, home, limit, listen)
-    numbers = rounded(measured.report(rows, tools, embedder))
+    numbers = measured.report(faces, rows, tools, embedder)
+    network = Path(weights or WEIGHTS) / f"{method}.onnx"
+    numbers["network"] = network_hash(network)
+    numbers["cost"] = (
+        cost.machine() | cost.of_method(painted) | cost.arithmetic(network) | cost.cold_start()
+    )
+    numbers = rounded(numbers)
     write_text(home / "metrics.json", json.dumps(numbers, indent=2))
     evaluate_page.write(home, faces, tools, rows, numbers)
     return numbers
@@ -180,11 +226,14 @@ def compare(first: str, second: str) -> list[str]:
     """What the second metrics.json is better or worse in than the first."""
     from facepaint.lab import evaluate as measured
 
-    reports = []
-    for path in (first, second):
-        try:
-            reports.append(json.loads(Path(path).read_text()))
-            reports[-1]["to"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LabError(f"{path}: not a metrics.json of `facepaint evaluate`") from error
-    return measured.compare(*reports)
+    return measured.compare(read_metrics(first), read_metrics(second))
+
+
+def read_metrics(path: str) -> dict[str, Any]:
+    """A metrics.json; LabError for anything else."""
+    try:
+        numbers: dict[str, Any] = json.loads(Path(path).read_text())
+        numbers["to"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabError(f"{path}: not a metrics.json of `facepaint evaluate`") from error
+    return numbers

@@ -8,6 +8,7 @@ metrics.json and report.html.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint._version import __version__
+from facepaint.change import GAZE, change
 from facepaint.composite import composite
 from facepaint.edit import Edit
 from facepaint.errors import EditError, LabError
@@ -147,13 +149,35 @@ def _measured(faces: FaceSet, i: int, to: str, tools: Tools) -> Row:
         "change_255": metrics.mean_l1_255([before], [after]),
         "round_trip_255": metrics.mean_l1_255([before], [back]),
         "sharpness": metrics.laplacian_energy_ratio(before, after, skin),
+        "blendshape_error": _asked_error(tools.method, face, again, to),
         "tone": metrics.tone(metrics.typology_angle(before, face.landmarks)),
         "turn": metrics.head_turn(face.landmarks),
+        "age": age_group(str(faces.subjects[i])),
     }
     if tools.embed:
         one, two = (tools.embed(p, face.landmarks) for p in (before, after))
         row["identity"] = float(np.linalg.norm(one - two))
     return row
+
+
+def _asked_error(method: Method, face: Face, after: Face, to: str) -> float | None:
+    """How far what is read after the edit is from what was asked, gaze left out; None for a method
+    that is not asked for blendshapes."""
+    named = method.card["expressions"]
+    if not isinstance(named, dict):
+        return None
+    targets = {k: np.array(v, np.float32) for k, v in named.items()}
+    asked = face.blendshapes + change(Edit(to), face, targets)
+    return metrics.blendshape_error(after.blendshapes[~GAZE], asked[~GAZE])
+
+
+def age_group(subject: str) -> str:
+    """The age group that a UTKFace name carries (utk-52_…); "unknown" for others."""
+    match = re.match(r"utk-(\d+)_", subject)
+    if not match:
+        return "unknown"
+    age = int(match[1])
+    return "under 30" if age < 30 else "30 to 50" if age <= 50 else "over 50"
 
 
 def _undo(face: Face, tools: Tools) -> Edit:
@@ -198,6 +222,8 @@ def summary(rows: list[Row], to: str) -> dict[str, Any]:
         "round_trip_255": _mean(rows, "round_trip_255"),
         "laplacian_energy_ratio": float(np.median([r["sharpness"] for r in rows])),
     }
+    if rows[0]["blendshape_error"] is not None:
+        result["blendshape_error"] = _mean(rows, "blendshape_error")
     if "identity" in rows[0]:
         distances = np.array([r["identity"] for r in rows])
         result["same_person_rate"] = metrics.same_person_rate(distances)
@@ -213,6 +239,7 @@ _GROUPS: dict[str, Callable[[Row], str]] = {
     "source": lambda r: str(r["source"]),
     "tone": lambda r: str(r["tone"]),
     "turn": lambda r: "turned" if abs(r["turn"]) > 0.3 else "straight",
+    "age": lambda r: str(r["age"]),
 }
 _LEAST = 10  # faces, for a group to be counted as the worst
 
@@ -233,8 +260,10 @@ def by_group(rows: list[Row], to: str) -> dict[str, Any]:
     return result
 
 
-def report(rows: dict[str, list[Row]], tools: Tools, embedder: str) -> dict[str, Any]:
-    """What metrics.json holds."""
+def report(
+    faces: FaceSet, rows: dict[str, list[Row]], tools: Tools, embedder: str
+) -> dict[str, Any]:
+    """What metrics.json holds, but for the cost."""
     card = tools.method.card
     return {
         "protocol": "held-out people of the sets, wide crops of 224 pixels, strength 1; two-way: "
@@ -243,13 +272,58 @@ def report(rows: dict[str, list[Row]], tools: Tools, embedder: str) -> dict[str,
         "method": card["name"],
         "judge": {"features": tools.judge.features, "right_on_real": tools.judge.accuracy},
         "identity": embedder,
-        "to": {to: summary(some, to) | {"groups": by_group(some, to)} for to, some in rows.items()},
+        "to": {
+            to: summary(some, to)
+            | distribution(faces, tools, to, some)
+            | {"groups": by_group(some, to)}
+            for to, some in rows.items()
+        },
     }
 
 
+def distribution(
+    faces: FaceSet, tools: Tools, to: str, rows: list[Row], features: str = "mobilenet_v2"
+) -> dict[str, float]:
+    """Kernel distances on `features` of the real held-out faces of `to`: to the edited ones, to the
+    photos before the edit, and to each other (one half of the people against the other)."""
+    real_rows = np.flatnonzero(faces.held_out & (labels_of(faces) == EXPRESSIONS.index(to)))
+    # the sets in the shares in which they were edited
+    counts = {s: sum(r["source"] == s for r in rows) for s in {r["source"] for r in rows}}
+    chosen = [real_rows[faces.sources[real_rows] == s][: 2 * n] for s, n in counts.items()]
+    real = np.concatenate(chosen)
+    if min(len(real) // 2, len(rows)) < _LEAST:
+        return {}
+    before, after = [], []
+    for row in rows:
+        pixels = np.array(faces.crops[row["face"]])
+        made, _ = edited(tools.method, pixels, read_face(tools.reader, pixels), Edit(to))
+        before.append(align.crop(pixels, INNER))
+        after.append(align.crop(made, INNER))
+    extract = judge.extractor(features)
+    seen = judge.features(extract, [align.crop(faces.crops[i], INNER) for i in real])
+    # each is brought to unit deviation, or a few loud features would decide
+    scale = seen.std(0) + 1e-6
+    mean = seen.mean(0)
+
+    def scaled(pictures: Sequence[Pixels]) -> npt.NDArray[Any]:
+        return np.asarray((judge.features(extract, pictures) - mean) / scale)
+
+    seen = (seen - mean) / scale
+    name = f"kernel_distance_{features}"
+    return {
+        name: metrics.kernel_distance(seen, scaled(after)),
+        f"{name}_of_the_input": metrics.kernel_distance(seen, scaled(before)),
+        f"{name}_of_real": metrics.kernel_distance(seen[::2], seen[1::2]),
+    }
+
+
+_BETTER_HIGH = ("rate_two_way", "rate_named", "spearman_of_strength", "same_person_rate")
+_BETTER_LOW = ("round_trip_255", "blendshape_error", "median_identity_distance")
+
+
 def compare(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """What the second report is better or worse in, line by line; "no difference" where the
-    first's interval holds the second's rate and the other way round."""
+    """What the second report is better or worse in than the first, line by line. The two-way rate
+    is "no difference" where either's interval holds the other's rate; the rest is told as it is."""
     lines = []
     for to in first["to"]:
         if to not in second["to"]:
@@ -261,4 +335,15 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
         behind = b["rate_two_way"] < low and a["rate_two_way"] > high2
         verdict = "better" if apart else "worse" if behind else "no difference"
         lines.append(f"to {to}: {verdict}  ({rates}; 95 % of the first {low:.3f} to {high:.3f})")
+        for name in (*_BETTER_HIGH[1:], *_BETTER_LOW):
+            if name in a and name in b:
+                lines.append(
+                    f"  {name}: {a[name]:.3f} → {b[name]:.3f} {_word(name, a, b)}".rstrip()
+                )
     return lines
+
+
+def _word(name: str, a: dict[str, Any], b: dict[str, Any]) -> str:
+    if abs(a[name] - b[name]) < 0.01 * max(abs(a[name]), 1e-9):
+        return ""
+    return "better" if (b[name] > a[name]) == (name in _BETTER_HIGH) else "worse"

@@ -42,7 +42,7 @@ def write(
         groups = found["groups"]
         parts.append(f"<h2>{escape(to)}</h2>")
         parts.append(page.table({k: v for k, v in found.items() if k != "groups"}))
-        for kind in ("source", "tone", "turn"):
+        for kind in ("source", "tone", "turn", "age"):
             cells = {k: f"{v['rate_two_way']:.3f} of {v['faces']}" for k, v in groups[kind].items()}
             parts.append(f"<h3>by {kind}</h3>{page.table(cells)}")
         for name, picture in _pictures(faces, tools, some, to).items():
@@ -50,6 +50,8 @@ def write(
             cv2.imwrite(str(out / file), np.ascontiguousarray(picture[..., ::-1]))
             parts.append(f'<figure><img src="{file}" alt="{name}"><figcaption>{name}')
             parts.append("</figcaption></figure>")
+    if "cost" in numbers:
+        parts.append(f"<h2>Cost</h2>{page.table(numbers['cost'])}")
     text = page.document(f"FacePaint: {numbers['method']} measured", "\n".join(parts))
     temporary = out / ".report.html.tmp"
     temporary.write_text(text)

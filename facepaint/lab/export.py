@@ -48,6 +48,16 @@ def export(run: Path, target: Path, card: dict[str, Any]) -> float:
     return difference
 
 
+def write_card(path: Path, card: dict[str, Any]) -> None:
+    """Give an exported network another card; the network stays as it is."""
+    model = onnx.load(str(path))
+    del model.metadata_props[:]
+    helper.set_model_props(model, {CARD_KEY: json.dumps(card)})
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(model.SerializeToString())
+    temporary.replace(path)
+
+
 def _round_to_half(network: nn.Module) -> None:
     """Round the weights as the file will hold them, so that both sides compute the same."""
     with torch.no_grad():

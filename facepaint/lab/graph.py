@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def read_weights(path: Path) -> tuple[str, dict[str, Tensor]]:
         # a copy: what the file holds may not be written to
         weights[key] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
     return name, weights
+
+
+def network_hash(path: Path) -> str:
+    """The sha256 of an exported network without its card: the same before and after the card was
+    written again."""
+    import onnx
+
+    model = onnx.load(str(path))
+    del model.metadata_props[:]
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
 
 
 class Graph(nn.Module):

@@ -155,6 +155,9 @@ class Painter(nn.Module):
         nn.init.normal_(last.weight, std=1e-3)
         last.bias = nn.Parameter(torch.tensor([0.0, 0, -2, 0, 0, 0, 0]))
         self.head = nn.Sequential(norm(w), nn.SiLU(), last)
+        binomial = torch.tensor([1.0, 4, 6, 4, 1]) / 16
+        self.blur: Tensor
+        self.register_buffer("blur", torch.outer(binomial, binomial)[None, None], persistent=False)
 
     def forward(self, crops: Tensor, change: Tensor) -> Strokes:
         c = F.silu(self.embed(change * 4))
@@ -170,11 +173,17 @@ class Painter(nn.Module):
         flow, mask, paint, shade = self.head(h).float().split([2, 1, 3, 1], 1)
         # min(1, largest change / .1): a small change fades to nothing, none is nothing
         gate = (change.float().abs().amax(1) * 10).clamp(max=1)[:, None, None, None]
+        # flow and shade without fine detail: else they are used to sharpen skin and edges
+        smooth = F.conv2d(
+            F.pad(torch.tanh(torch.cat([flow, shade], 1)), (2, 2, 2, 2), mode="replicate"),
+            self.blur.expand(3, -1, -1, -1),
+            groups=3,
+        )
         return Strokes(
-            gate * 0.3 * torch.tanh(flow),
+            gate * 0.3 * smooth[:, :2],
             gate * torch.sigmoid(mask),
             torch.tanh(paint),
-            gate * 0.25 * torch.tanh(shade),
+            gate * 0.25 * smooth[:, 2:],
         )
 
 

@@ -25,6 +25,7 @@ from facepaint.lab.faces import FaceSet, cut, mirror
 from facepaint.lab.topology import mirrored_blendshapes, mirrored_landmarks
 from facepaint.segment import face_mask
 
+_NOSE = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64)
 SMILING = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]
 HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
 
@@ -90,7 +91,8 @@ class Samples:
             "partner": partner[0],
             "paired": np.bool_(paired),
             "face": face_mask(source[1]),
-            "region": region(points, source[1]),
+            "region": region(points, source[1]) * (1 - nose(points)),
+            "nose": nose(points),
             "opening": opening(points, source[1]),
             "real": seen[0],
             "real_blendshapes": seen[2],
@@ -163,6 +165,13 @@ def region(points: FloatArray, before: FloatArray) -> FloatArray:
     return np.asarray(
         np.maximum(cv2.dilate(mouth, near), cv2.dilate(out, np.ones((5, 5), np.uint8))), np.float32
     )
+
+
+def nose(points: FloatArray) -> FloatArray:
+    """The nose's tip and wings, float32 [128, 128] 0 or 1: flow is enough for them."""
+    out = np.zeros((CROP, CROP), np.float32)
+    _fill(out, points[list(_NOSE)])
+    return out
 
 
 def opening(points: FloatArray, before: FloatArray) -> FloatArray:
