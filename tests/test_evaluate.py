@@ -106,6 +106,8 @@ def test_cost_counts_what_is_computed() -> None:
     assert found["gmacs"] == pytest.approx(total[0] / 1e9, rel=0.01)
     parameters = sum(p.numel() for p in network.parameters()) / 1e6
     assert found["parameters_m"] == pytest.approx(parameters, rel=0.01)
+    start = cost.cold_start()
+    assert 0 < start["cold_start_s"] < 20 and start.get("peak_mb_of_loading", 100) < 900
     times = cost.of_method(lookup("painter")(WEIGHTS), repeats=1)
     assert all(v > 0 for v in times.values()) and len(times) == len(cost.FACES) + 1
 

@@ -173,17 +173,18 @@ class Painter(nn.Module):
         flow, mask, paint, shade = self.head(h).float().split([2, 1, 3, 1], 1)
         # min(1, largest change / .1): a small change fades to nothing, none is nothing
         gate = (change.float().abs().amax(1) * 10).clamp(max=1)[:, None, None, None]
-        # flow and shade without fine detail: else they are used to sharpen skin and edges
+        # all but the paint without fine detail: else it is used to sharpen skin and edges
+        rough = torch.cat([torch.tanh(torch.cat([flow, shade], 1)), torch.sigmoid(mask)], 1)
         smooth = F.conv2d(
-            F.pad(torch.tanh(torch.cat([flow, shade], 1)), (2, 2, 2, 2), mode="replicate"),
-            self.blur.expand(3, -1, -1, -1),
-            groups=3,
+            F.pad(rough, (2, 2, 2, 2), mode="replicate"),
+            self.blur.expand(4, -1, -1, -1),
+            groups=4,
         )
         return Strokes(
             gate * 0.3 * smooth[:, :2],
-            gate * torch.sigmoid(mask),
+            gate * smooth[:, 3:],
             torch.tanh(paint),
-            gate * 0.25 * smooth[:, 2:],
+            gate * 0.25 * smooth[:, 2:3],
         )
 
 
