@@ -196,7 +196,7 @@ def faces(photo: str, as_json: bool, detector: str | None, weights: str | None) 
         click.echo(json.dumps(document))
         return
     for face in found:
-        x, y, wide, high, score = face.box[:5]
+        x, y, wide, high, score = face.box
         top = "  ".join(f"{n} {v:.2f}" for n, v in face.top_blendshapes(4).items())
         where = f"{wide:.0f}×{high:.0f} at {x:.0f},{y:.0f}"
         click.echo(f"{face.index:>3}  {where:<22} score {score:.2f}  {face.expression:<9}  {top}")
@@ -208,7 +208,7 @@ def describe(face: Any) -> dict[str, Any]:
     """A face as plain values, for JSON; lengths in photo pixels."""
     from facepaint.face import BLENDSHAPES, EXPRESSIONS
 
-    x, y, width, height, score = (round(float(v), 3) for v in face.box[:5])
+    x, y, width, height, score = (round(float(v), 3) for v in face.box)
     return {
         "index": face.index,
         "box": {"x": x, "y": y, "width": width, "height": height},

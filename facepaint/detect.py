@@ -163,7 +163,7 @@ def suppress(boxes: list[Box], iou: float = 0.4, inside: float = 0.7) -> list[Bo
     boxes of different extent. Touching boxes share nothing.
     """
     kept: list[Box] = []
-    for box in sorted(boxes, key=lambda b: (-b.score, -b.width * b.height, b[:4])):
+    for box in sorted(boxes, key=lambda b: (-b.score, -b.width * b.height, b)):
         if not any(_is_same(box, other, iou, inside) for other in kept):
             kept.append(box)
     return kept
@@ -185,7 +185,7 @@ def reading_order(boxes: list[Box]) -> list[Box]:
     opens the next row. Comparing with the opener only, a slanting crowd does not become one row.
     """
     rows: list[list[Box]] = []
-    for box in sorted(boxes, key=lambda b: (b.y + b.height / 2, b.x + b.width / 2, b[:5])):
+    for box in sorted(boxes, key=lambda b: (b.y + b.height / 2, b.x + b.width / 2, b)):
         opener = rows[-1][0] if rows else None
         if opener and box.y + box.height / 2 - opener.y - opener.height / 2 <= (
             (box.height + opener.height) / 4
@@ -193,4 +193,4 @@ def reading_order(boxes: list[Box]) -> list[Box]:
             rows[-1].append(box)
         else:
             rows.append([box])
-    return [b for row in rows for b in sorted(row, key=lambda b: (b.x + b.width / 2, b[:5]))]
+    return [b for row in rows for b in sorted(row, key=lambda b: (b.x + b.width / 2, b))]

@@ -41,18 +41,29 @@ LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 
 
 class Box(NamedTuple):
-    """An upright rectangle in photo pixels, and the detector's score for a face in it (0 to 1).
-
-    mask: what of the rectangle shows the face and nothing before it, float32 [S, S], 0 to 1, over
-    the whole rectangle; None from a detector that does not know.
-    """
+    """An upright rectangle in photo pixels, and the detector's score for a face in it (0 to 1)."""
 
     x: float
     y: float
     width: float
     height: float
     score: float
-    mask: FloatArray | None = None
+
+
+class MaskedBox(Box):
+    """A Box from a detector that also knows what is before the face.
+
+    mask: what of the rectangle shows the face and nothing before it, float32 [S, S], 0 to 1, over
+    the whole rectangle.
+    """
+
+    mask: FloatArray
+
+    @classmethod
+    def of(cls, box: Box, mask: FloatArray) -> MaskedBox:
+        made = cls(*box)
+        made.mask = mask
+        return made
 
 
 @dataclass(frozen=True, eq=False)

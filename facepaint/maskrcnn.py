@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facepaint.face import Box
+from facepaint.face import Box, MaskedBox
 from facepaint.models import Model, open_model
 
 Pixels = npt.NDArray[np.uint8]
@@ -46,7 +46,8 @@ def find(pixels: Pixels) -> list[Box]:
                 continue
             x0, y0, x1, y1 = (float(v) for v in box / scale)
             x, y = x0 + left / scale, y0 + top / scale
-            boxes.append(Box(x, y, x1 - x0, y1 - y0, float(score), mask.astype(np.float32)))
+            found = Box(x, y, x1 - x0, y1 - y0, float(score))
+            boxes.append(MaskedBox.of(found, mask.astype(np.float32)))
     return boxes
 
 

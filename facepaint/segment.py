@@ -20,6 +20,7 @@ from facepaint.face import (
     Box,
     Face,
     FloatArray,
+    MaskedBox,
 )
 
 _GROW = 1.08  # of the oval about its centre: cheeks and forehead move a little beyond it
@@ -89,7 +90,7 @@ def visible_face(face: Face, frame: FloatArray, size: int = CROP) -> FloatArray:
     """
     points = align.apply(align.invert(frame), face.landmarks)
     mask = face_mask(points, size)
-    if face.box.mask is None:
+    if not isinstance(face.box, MaskedBox):
         return mask
     oval = np.zeros((size, size), np.uint8)
     inner = points[list(FACE_OVAL)]

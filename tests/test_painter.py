@@ -12,6 +12,7 @@ from PIL import Image
 import facepaint
 import facepaint.names
 from facepaint import align
+from facepaint.face import MaskedBox
 from facepaint.methods import METHODS
 from facepaint.models import WEIGHTS, read_manifest
 
@@ -235,7 +236,7 @@ def test_something_before_a_face_is_not_painted_over(
     box = face.box
     mask = np.ones((28, 28), np.float32)
     mask[14:, :14] = 0  # something before the lower left quarter
-    masked = box._replace(mask=mask)
+    masked = MaskedBox.of(box, mask)
     result = painter.edit(portrait, to="neutral", detector=lambda _: [masked])
     whole = painter.edit(portrait, to="neutral", detector=lambda _: [box])
     x, y = (int(v) for v in (box.x + 0.36 * box.width, box.y + 0.78 * box.height))
