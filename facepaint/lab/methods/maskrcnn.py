@@ -33,6 +33,8 @@ from facepaint.lab.loop import Batch, Networks, Phases
 from facepaint.lab.recipe import Settings
 from facepaint.lab.scenes import Scene, SceneSet, framed, pasted
 
+_BATCH = ("pictures", "boxes", "masks", "counts")
+_PART = 16  # of a pixel, in which boxes are counted
 _MOST = 24  # faces of a sample; a batch is tensors of one size
 _ENDS = (3, 6, 13, 17)  # MobileNetV2's blocks whose maps enter the pyramid: strides 4 to 32
 _ASPECT = 1.3  # a face's height over its width
@@ -61,7 +63,7 @@ class MaskRCNNMethod:
     def __init__(self, settings: MaskRCNNSettings, scenes: SceneSet) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self._scenes = settings, scenes
-        self.networks: Networks = {"maskrcnn": build(settings)}
+        self.networks: Networks = {"maskrcnn": Trainer(settings)}
         self.phases: Phases = {"maskrcnn": ("maskrcnn",)}
         train = ~scenes.held_out
         self._real = np.flatnonzero(train & ~scenes.empty)
@@ -74,7 +76,8 @@ class MaskRCNNMethod:
         self._show = np.flatnonzero(scenes.held_out & ~scenes.empty)[:8]
 
     def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
-        """Pictures uint8 [N, S, S, 3], boxes [N, 24, 4], masks uint8 [N, 24, S, S], counts [N]."""
+        """Pictures uint8 [N, S, S, 3], boxes int32 [N, 24, 4] in sixteenths of a pixel, masks uint8
+        [N, 24, S, S], counts [N]."""
         size = self.settings.size
         made = [self._one(rng) for _ in range(count)]
         boxes = np.zeros((count, _MOST, 4), np.float32)
@@ -84,7 +87,7 @@ class MaskRCNNMethod:
             masks[n, : len(scene.masks)] = scene.masks
         return {
             "pictures": torch.from_numpy(np.stack([s.pixels for s in made])),
-            "boxes": torch.from_numpy(boxes),
+            "boxes": torch.from_numpy(np.round(boxes * _PART).astype(np.int32)),
             "masks": torch.from_numpy(masks),
             "counts": torch.tensor([len(s.boxes) for s in made]),
         }
@@ -101,19 +104,8 @@ class MaskRCNNMethod:
         self, phase: str, networks: Networks, batch: Batch, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         s = self.settings
-        pictures = batch["pictures"].permute(0, 3, 1, 2).float() / 255
-        targets = [
-            {
-                "boxes": boxes[:count],
-                "labels": torch.ones(count, dtype=torch.long, device=boxes.device),
-                "masks": masks[:count],
-            }
-            for boxes, masks, count in zip(
-                batch["boxes"], batch["masks"], batch["counts"].tolist(), strict=True
-            )
-        ]
         network = networks["maskrcnn"].train()
-        parts: dict[str, Tensor] = network(list(pictures), targets)
+        parts: dict[str, Tensor] = network(*(batch[k] for k in _BATCH))
         weights = {"loss_mask": s.weight_mask, "loss_box_reg": s.weight_box}
         total = torch.stack([weights.get(k, 1.0) * v.float() for k, v in parts.items()]).sum()
         return total, parts
@@ -121,7 +113,7 @@ class MaskRCNNMethod:
     @torch.no_grad()
     def sheet(self, networks: Networks) -> npt.NDArray[np.uint8]:
         """Held-out scenes with what is found in them."""
-        network = networks["maskrcnn"].eval()
+        network = detector(networks["maskrcnn"])
         device = next(network.parameters()).device
         tiles = []
         for i in self._show:
@@ -131,6 +123,36 @@ class MaskRCNNMethod:
         while len(tiles) % 4:
             tiles.append(np.zeros_like(tiles[0]))
         return np.vstack([np.hstack(tiles[i : i + 4]) for i in range(0, len(tiles), 4)])
+
+
+class Trainer(nn.Module):
+    """The network behind a forward that takes whole numbers only: Fabric rounds every other input
+    to the precision of the training, which for boxes is pixels."""
+
+    def __init__(self, settings: MaskRCNNSettings) -> None:
+        super().__init__()
+        self.network = build(settings)
+
+    def forward(
+        self, pictures: Tensor, boxes: Tensor, masks: Tensor, counts: Tensor
+    ) -> dict[str, Tensor]:
+        """torchvision's five losses; the inputs are those of a batch."""
+        targets = [
+            {
+                "boxes": boxes[n, :count].float() / _PART,
+                "labels": torch.ones(count, dtype=torch.long, device=boxes.device),
+                "masks": masks[n, :count],
+            }
+            for n, count in enumerate(counts.tolist())
+        ]
+        seen = pictures.permute(0, 3, 1, 2).float() / 255
+        parts: dict[str, Tensor] = self.network(list(seen), targets)
+        return parts
+
+
+def detector(trained: Any) -> Any:
+    """The network of a Trainer, ready to find faces."""
+    return trained.network.eval()
 
 
 def draw(
@@ -232,8 +254,9 @@ class MaskRCNNGraph(Graph):
 
     def __init__(self, settings: MaskRCNNSettings, averaged: dict[str, Any]) -> None:
         super().__init__()
-        self.network, self.size = build(settings), settings.size
-        self.network.load_state_dict(averaged["maskrcnn"])
+        trained, self.size = Trainer(settings), settings.size
+        trained.load_state_dict(averaged["maskrcnn"])
+        self.network = trained.network
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
         network: Any = self.network
