@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypedDict, TypeVar, overload
+from typing import IO, Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from facepaint.change import choose
 from facepaint.composite import composite
 from facepaint.detect import Detector, detect
 from facepaint.edit import Edit
-from facepaint.errors import NoFaceError
+from facepaint.errors import EditError, NoFaceError
 from facepaint.face import Face
 from facepaint.methods import Method, lookup
 from facepaint.models import WEIGHTS, open_model
@@ -25,23 +25,9 @@ from facepaint.photo import Photo, Source
 from facepaint.read import read
 from facepaint.segment import region_mask, visible_face
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack  # in typing itself from Python 3.11 on
-
 Kind = TypeVar("Kind", bytes, npt.NDArray[np.uint8], Image.Image, Photo)
 Progress = Callable[[int, int], None]  # faces done, faces in all
-
-
-class Asked(TypedDict, total=False):
-    """The keyword arguments of `Painter.edit`."""
-
-    strength: float
-    set: Mapping[str, float]
-    like: Face | Source
-    regions: Sequence[str]
-    faces: Sequence[int] | Mapping[int, Edit] | None
-    detector: str | Detector | None
-    progress: Progress | None
+Chosen: TypeAlias = "Sequence[int] | Mapping[int, Edit] | None"  # faces by index
 
 
 NO_FACE = "no face found; a larger, sharper or more upright picture of the face may help"
@@ -74,17 +60,48 @@ class Painter:
         return read(pixels, detect(pixels, detector), self._reader)
 
     @overload
-    def edit(self, image: Kind, to: str | None = ..., **asked: Unpack[Asked]) -> Kind: ...
+    def edit(
+        self,
+        image: Kind,
+        to: str | None = ...,
+        *,
+        strength: float = ...,
+        set: Mapping[str, float] | None = ...,
+        like: Face | Source | None = ...,
+        regions: Sequence[str] = ...,
+        faces: Chosen = ...,
+        detector: str | Detector | None = ...,
+        progress: Progress | None = ...,
+    ) -> Kind: ...
 
     @overload
     def edit(
         self,
         image: str | os.PathLike[str] | IO[bytes],
         to: str | None = ...,
-        **asked: Unpack[Asked],
+        *,
+        strength: float = ...,
+        set: Mapping[str, float] | None = ...,
+        like: Face | Source | None = ...,
+        regions: Sequence[str] = ...,
+        faces: Chosen = ...,
+        detector: str | Detector | None = ...,
+        progress: Progress | None = ...,
     ) -> Photo: ...
 
-    def edit(self, image: Any, to: str | None = None, **asked: Unpack[Asked]) -> Any:
+    def edit(
+        self,
+        image: Any,
+        to: str | None = None,
+        *,
+        strength: float = Edit.strength,
+        set: Mapping[str, float] | None = None,
+        like: Face | Source | None = None,
+        regions: Sequence[str] = Edit.regions,
+        faces: Chosen = None,
+        detector: str | Detector | None = None,
+        progress: Progress | None = None,
+    ) -> Any:
         """The photo with another expression on its faces, as the same kind that was given.
 
         image: bytes, PIL image, uint8 array or Photo, and the same comes back (bytes in the same
@@ -94,29 +111,23 @@ class Painter:
         from index to the `Edit` of that face. detector, progress: as of `faces` and `repaint`.
         Raises PhotoError, NoFaceError or EditError.
         """
-        photo, faces = Photo.read(image), asked.get("faces")
-        each = faces if isinstance(faces, Mapping) else None
-        common = None if each is not None else self._asked(to, asked)
-        found = self.faces(photo, asked.get("detector"))
+        if isinstance(faces, Mapping):
+            if to is not None or set or like is not None or regions:
+                raise EditError(
+                    "faces says what each face is asked; leave out to, set, like, regions"
+                )
+            each = dict(faces)
+        else:
+            if like is not None and not isinstance(like, Face):
+                like = self.face_of(like)
+            each, common = {}, Edit(to, strength, set or {}, like, tuple(regions))
+        photo = Photo.read(image)
+        found = self.faces(photo, detector)
         if not found:
             raise NoFaceError(NO_FACE)
         chosen = choose(found, None if faces is None else list(faces))
-        edits = [(f, common if common is not None else (each or {})[f.index]) for f in chosen]
-        return _as_given(image, self.repaint(photo, edits, asked.get("progress")))
-
-    def _asked(self, to: str | None, asked: Asked) -> Edit:
-        """The edit that the arguments of `edit` ask for."""
-        values: dict[str, Any] = {
-            name: value
-            for name in ("strength", "set", "like", "regions")
-            if (value := asked.get(name)) is not None
-        }
-        like = values.get("like")
-        if like is not None and not isinstance(like, Face):
-            values["like"] = self.face_of(like)
-        if "regions" in values:
-            values["regions"] = tuple(values["regions"])
-        return Edit(to, **values)
+        edits = [(face, each[face.index] if each else common) for face in chosen]
+        return _as_given(image, self.repaint(photo, edits, progress))
 
     def face_of(self, image: Source, index: int = 0) -> Face:
         """One face of a photo, to copy the expression of; EditError or NoFaceError if not there."""

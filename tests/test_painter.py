@@ -220,6 +220,18 @@ def test_each_face_has_an_edit_of_its_own(painter: facepaint.Painter, crowd: np.
     assert not np.array_equal(result[256:], crowd[256:])
 
 
+def test_arguments_that_are_none_or_contradict(
+    painter: facepaint.Painter, portrait: np.ndarray
+) -> None:
+    with pytest.raises(TypeError, match="strenght"):
+        painter.edit(portrait, to="happy", strenght=0.5)
+    with pytest.raises(facepaint.EditError, match="leave out to"):
+        painter.edit(portrait, to="happy", faces={0: facepaint.Edit("sad")})
+    with pytest.raises(facepaint.EditError, match="nothing is asked"):
+        painter.edit(portrait)
+    assert np.array_equal(painter.edit(portrait, faces={}), portrait)
+
+
 def test_like_takes_a_photo_or_a_face(painter: facepaint.Painter, portrait: np.ndarray) -> None:
     neutral = painter.edit(portrait, to="neutral")
     (face,) = painter.faces(portrait)
