@@ -24,11 +24,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facepaint.lab import drawn, recipe, style
-from facepaint.lab.data import faces as any_faces
+from facepaint.lab import recipe, style
+from facepaint.lab.data import drawn
+from facepaint.lab.data.named import faces as any_faces
+from facepaint.lab.data.pictures import to_signed
 from facepaint.lab.features import VGG
 from facepaint.lab.methods import lookup
-from facepaint.lab.pictures import to_signed
 
 Step = Callable[[], Tensor]  # one training step; its first loss
 TOLERANCE = 0.03  # relative, of losses in bf16 and in single precision

@@ -12,7 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 
-from facepaint.lab import commands, drawn, loop, recipe  # noqa: E402
+from facepaint.lab import commands, loop, recipe  # noqa: E402
+from facepaint.lab.data import drawn  # noqa: E402
 from facepaint.lab.methods import METHODS  # noqa: E402
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "add-a-method.md"

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq  # noqa: E402
 
 from facepaint import align  # noqa: E402
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS  # noqa: E402
-from facepaint.lab import augment, drawn, faces, moves, topology  # noqa: E402
-from facepaint.lab.faces import cut, mirror  # noqa: E402
+from facepaint.lab.data import augment, drawn, faces, moves, topology  # noqa: E402
+from facepaint.lab.data.faces import cut, mirror  # noqa: E402
 
 
 def encoded(pixels: np.ndarray) -> bytes:
@@ -156,7 +156,7 @@ def test_targets_are_means_of_the_labelled_or_their_stronger_half() -> None:
 
 def test_the_reader_on_people_it_never_saw(shared_data: Path, tmp_path: Path) -> None:
     """The shipped reader on a set of the shared photos; its full measurement is in its card."""
-    from facepaint.lab import measure
+    from facepaint.lab.measure import reader as measure
     from facepaint.models import open_model
 
     small = tmp_path / "few"

@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="the lab's extra is not installed")
 
 from facepaint.errors import LabError
 from facepaint.face import EXPRESSIONS
-from facepaint.lab import datasets, faces, scenes
+from facepaint.lab.data import datasets, faces, scenes
 
 
 @pytest.fixture

@@ -14,8 +14,11 @@ torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 
 from facepaint.errors import FacePaintError, LabError  # noqa: E402
 from facepaint.face import EXPRESSIONS  # noqa: E402
-from facepaint.lab import commands, drawn, evaluate, evaluate_page, recipe  # noqa: E402
-from facepaint.lab.judge import Judge  # noqa: E402
+from facepaint.lab import commands, recipe  # noqa: E402
+from facepaint.lab.data import drawn  # noqa: E402
+from facepaint.lab.measure import evaluate  # noqa: E402
+from facepaint.lab.measure import report as report_page  # noqa: E402
+from facepaint.lab.measure.judge import Judge  # noqa: E402
 from facepaint.methods import lookup  # noqa: E402
 from facepaint.models import WEIGHTS, open_model  # noqa: E402
 
@@ -89,7 +92,7 @@ def test_compare_says_the_rest_too() -> None:
 
 def test_cost_counts_what_is_computed() -> None:
     """The painter's arithmetic from its ONNX file is that of its convolutions, hooked in torch."""
-    from facepaint.lab import cost
+    from facepaint.lab.measure import cost
     from facepaint.lab.networks import Painter
 
     network, total = Painter(), [0]
@@ -152,7 +155,7 @@ def test_compare_names_a_file_that_is_none(tmp_path: Path) -> None:
 
 def test_the_page_has_its_pictures(tools: evaluate.Tools, tmp_path: Path) -> None:
     rows = evaluate.measure(FACES, tools, ("happy",), tmp_path, 4)
-    evaluate_page.write(tmp_path, FACES, tools, rows, evaluate.report(FACES, rows, tools, "none"))
+    report_page.write(tmp_path, FACES, tools, rows, evaluate.report(FACES, rows, tools, "none"))
     text = (tmp_path / "report.html").read_text()
     pictures = re.findall(r'src="([^"]+)"', text)
     assert pictures == ["happy-best.png", "happy-median.png", "happy-worst.png"]

@@ -17,8 +17,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 
 from facepaint.errors import LabError  # noqa: E402
-from facepaint.lab import commands, data, drawn, loop, recipe  # noqa: E402
-from facepaint.lab.faces import FaceSet  # noqa: E402
+from facepaint.lab import commands, loop, recipe  # noqa: E402
+from facepaint.lab.data import drawn, named  # noqa: E402
+from facepaint.lab.data.faces import FaceSet  # noqa: E402
 from facepaint.lab.graph import read_weights  # noqa: E402
 from facepaint.lab.methods import METHODS, lookup  # noqa: E402
 from facepaint.models import open_file  # noqa: E402
@@ -62,7 +63,7 @@ def table_of(name: str, **changes: Any) -> dict[str, Any]:
 def build(name: str, faces: FaceSet, **changes: Any) -> loop.Method:
     entry = lookup(name)
     settings = recipe.settings(entry.settings, table_of(name, **changes))
-    seen = faces if entry.data is data.faces else drawn.scenes(0)
+    seen = faces if entry.data is named.faces else drawn.scenes(0)
     return entry.build(settings, seen)
 
 

@@ -10,9 +10,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 
 from facepaint.errors import LabError  # noqa: E402
-from facepaint.lab import drawn, evaluate_scenes, judge, page, scenes  # noqa: E402
-from facepaint.lab.pictures import picture  # noqa: E402
-from facepaint.lab.samples import HAPPY, NEUTRAL  # noqa: E402
+from facepaint.lab import page  # noqa: E402
+from facepaint.lab.data import drawn, scenes  # noqa: E402
+from facepaint.lab.data.pictures import picture  # noqa: E402
+from facepaint.lab.data.samples import HAPPY, NEUTRAL  # noqa: E402
+from facepaint.lab.measure import detectors, judge  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -52,7 +54,7 @@ def test_overlap_is_that_of_counted_pixels() -> None:
         out[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])] = True
         return out
 
-    got = evaluate_scenes.iou(boxes[:6], boxes[6:])
+    got = detectors.iou(boxes[:6], boxes[6:])
     for i, a in enumerate(boxes[:6]):
         for k, b in enumerate(boxes[6:]):
             one, two = counted(a), counted(b)
@@ -72,10 +74,10 @@ def found_in(scene: scenes.Scene, shift: float, score: float = 0.9) -> dict[str,
 def test_scores_of_the_truth_are_one_and_of_nonsense_nothing() -> None:
     known = drawn.scenes(0)
     truth = [known.scene(i) for i in range(8)]
-    right = evaluate_scenes.scores([found_in(s, 0) for s in truth], truth)
+    right = detectors.scores([found_in(s, 0) for s in truth], truth)
     assert right["map_50"] == pytest.approx(1.0) and right["found"] == 1.0
     assert right["false_alarms_a_scene"] == 0 and right["mask_iou"] == 1.0
-    wrong = evaluate_scenes.scores([found_in(s, 500) for s in truth], truth)
+    wrong = detectors.scores([found_in(s, 500) for s in truth], truth)
     assert wrong["map_50"] == 0 and wrong["found"] == 0 and "mask_iou" not in wrong
     faces = sum(len(s.boxes) for s in truth)
     assert wrong["false_alarms_a_scene"] == faces / len(truth)

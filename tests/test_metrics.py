@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the lab's extra is not installed")
 
-from facepaint.lab import metrics
-from facepaint.lab.topology import mean_face
+from facepaint.lab.data.topology import mean_face
+from facepaint.lab.measure import metrics
 
 RNG = np.random.default_rng(0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from facepaint._version import __version__
@@ -34,4 +35,5 @@ def make_card(settings: Settings, entry: Entry, found: Any) -> dict[str, Any]:
         if set(sources) - {"drawn", "london"}
         else "as free as its data",
         "limits": entry.limits,
+        "begun_from": Path(settings.start).name or "fresh weights",
     } | entry.extra(settings, found)

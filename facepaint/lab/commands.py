@@ -14,7 +14,7 @@ from facepaint.errors import LabError, NoFaceError
 from facepaint.face import EXPRESSIONS
 from facepaint.lab import loop, recipe
 from facepaint.lab.cards import make_card
-from facepaint.lab.data import faces as any_faces
+from facepaint.lab.data.named import faces as any_faces
 from facepaint.lab.export import export as export_run
 from facepaint.lab.export import write_card
 from facepaint.lab.features import VGG
@@ -191,8 +191,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a method on held-out people; writes rows.jsonl, metrics.json and report.html into
     `out` and returns the metrics."""
-    from facepaint.lab import cost, evaluate_page, identity, judge
-    from facepaint.lab import evaluate as measured  # imports what only it needs
+    from facepaint.lab.measure import cost, identity, judge, report
+    from facepaint.lab.measure import evaluate as measured  # imports what only it needs
 
     unknown = set(targets) - set(EXPRESSIONS)
     if unknown:
@@ -211,7 +211,7 @@ def evaluate(
     )
     numbers = rounded(numbers)
     write_text(home / "metrics.json", json.dumps(numbers, indent=2))
-    evaluate_page.write(home, faces, tools, rows, numbers)
+    report.write(home, faces, tools, rows, numbers)
     return numbers
 
 
@@ -224,7 +224,7 @@ def write_text(path: Path, text: str) -> None:
 
 def compare(first: str, second: str) -> list[str]:
     """What the second metrics.json is better or worse in than the first."""
-    from facepaint.lab import evaluate as measured
+    from facepaint.lab.measure import evaluate as measured
 
     return measured.compare(read_metrics(first), read_metrics(second))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from facepaint.lab.data import faces, trained_on
+from facepaint.lab.data.named import faces, trained_on
 from facepaint.lab.loop import Method
 from facepaint.lab.recipe import Settings
 

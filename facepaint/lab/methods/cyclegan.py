@@ -19,13 +19,13 @@ from torch.nn import functional as F
 
 from facepaint.align import CROP
 from facepaint.errors import LabError
+from facepaint.lab.data.faces import FaceSet
+from facepaint.lab.data.pictures import picture, to_pixels, to_signed
+from facepaint.lab.data.samples import HAPPY, NEUTRAL, SMILING
 from facepaint.lab.entry import Entry
-from facepaint.lab.faces import FaceSet
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases
-from facepaint.lab.pictures import picture, to_pixels, to_signed
 from facepaint.lab.recipe import Settings
-from facepaint.lab.samples import HAPPY, NEUTRAL, SMILING
 from facepaint.models import Model
 
 DOMAINS = ("happy", "neutral")

@@ -25,13 +25,13 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from facepaint.errors import LabError
-from facepaint.lab import data
+from facepaint.lab.data import named
+from facepaint.lab.data.faces import is_held_out
+from facepaint.lab.data.scenes import Scene, SceneSet, framed, pasted
 from facepaint.lab.entry import Entry
-from facepaint.lab.faces import is_held_out
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases
 from facepaint.lab.recipe import Settings
-from facepaint.lab.scenes import Scene, SceneSet, framed, pasted
 
 _BATCH = ("pictures", "boxes", "masks", "counts")
 _PART = 16  # of a pixel, in which boxes are counted
@@ -284,7 +284,7 @@ def used(settings: MaskRCNNSettings, scenes: SceneSet) -> dict[str, int]:
 ENTRY = Entry(
     MaskRCNNSettings,
     MaskRCNNMethod,
-    data.scenes,
+    named.scenes,
     graph=MaskRCNNGraph,
     used=used,
     what="from a square picture to boxes of faces and, for each, what of it can be seen",

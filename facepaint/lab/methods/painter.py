@@ -2,7 +2,7 @@
 
 Two kinds of samples. A *pair* shows one person with two expressions; the second photo is laid over
 the first and is the answer. A *single* has no answer; where its landmarks should go is predicted
-by a linear map (`facepaint.lab.moves`), and the reader says whether the result shows what was
+by a linear map (`facepaint.lab.data.moves`), and the reader says whether the result shows what was
 asked. A critic that sees a face beside its blendshapes judges both (projection discriminator,
 Miyato & Koyama 2018; hinge loss; R1, Mescheder et al. 2018).
 """
@@ -34,9 +34,11 @@ from facepaint.face import (
     RIGHT_EYE,
     RIGHT_IRIS,
 )
-from facepaint.lab import losses, measure, moves
+from facepaint.lab import losses
+from facepaint.lab.data import moves
+from facepaint.lab.data.faces import FaceSet, cut
+from facepaint.lab.data.samples import HAPPY, NEUTRAL, SMILING, Samples
 from facepaint.lab.entry import Entry
-from facepaint.lab.faces import FaceSet, cut
 from facepaint.lab.features import Pyramid
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases, read_checkpoint
@@ -50,7 +52,6 @@ from facepaint.lab.networks import (
     to_float,
 )
 from facepaint.lab.recipe import Settings
-from facepaint.lab.samples import HAPPY, NEUTRAL, SMILING, Samples
 from facepaint.segment import face_mask
 
 _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to 1
@@ -370,20 +371,31 @@ class PainterGraph(Graph):
         return flow, strokes.mask[:, 0], paint, strokes.shade[:, 0]
 
 
-def expressions(settings: PainterSettings, faces: FaceSet) -> dict[str, Any]:
-    """The blendshapes of each named expression, which the runtime reads off the card."""
+def used(settings: PainterSettings, faces: FaceSet) -> dict[str, int]:
+    """Photos of each set that it learns from: faces with blendshapes, of people not held out."""
+    pool = ~faces.held_out & faces.is_face & np.isfinite(faces.blendshapes[:, 0])
+    sources, counts = np.unique(faces.sources[pool], return_counts=True)
+    return {str(s): int(n) for s, n in zip(sources, counts, strict=True)}
+
+
+def on_card(settings: PainterSettings, faces: FaceSet) -> dict[str, Any]:
+    """The blendshapes of each named expression, which the runtime reads off the card, and whose
+    eyes the critic looked through."""
     known = ~faces.held_out & np.isfinite(faces.blendshapes[:, 0])
     targets = moves.expression_targets(faces, known)
     named = {e: [round(float(v), 4) for v in targets[i]] for i, e in enumerate(EXPRESSIONS)}
-    return {"expressions": named}
+    helpers = f"{settings.features}, trained by others on ImageNet, frozen; none of it is inside"
+    return {"trained_with": helpers if settings.features else "nothing of others"} | {
+        "expressions": named
+    }
 
 
 ENTRY = Entry(
     PainterSettings,
     PainterMethod,
     graph=PainterGraph,
-    measure=measure.painter,
-    extra=expressions,
+    used=used,
+    extra=on_card,
     what="from an aligned crop and a change of blendshapes to a flow, a mask, paint and shade",
     limits="trained at 128 pixels, so new teeth are soft in large faces; few people seen with more"
     " than one expression; sad, angry, disgusted, afraid and surprised are weak",

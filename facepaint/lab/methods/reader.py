@@ -23,14 +23,15 @@ from facepaint.face import (
     RIGHT_EYE,
     RIGHT_IRIS,
 )
-from facepaint.lab import augment, measure
+from facepaint.lab.data import augment
+from facepaint.lab.data.faces import FaceSet, cut, mirror
+from facepaint.lab.data.topology import mirrored_blendshapes, mirrored_landmarks
 from facepaint.lab.entry import Entry
-from facepaint.lab.faces import FaceSet, cut, mirror
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases
+from facepaint.lab.measure import reader as measure
 from facepaint.lab.networks import Reader, Reading, device_of, to_float
 from facepaint.lab.recipe import Settings
-from facepaint.lab.topology import mirrored_blendshapes, mirrored_landmarks
 
 
 @dataclass(frozen=True)

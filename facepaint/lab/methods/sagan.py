@@ -24,10 +24,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from facepaint.errors import LabError
 from facepaint.face import EXPRESSIONS
+from facepaint.lab.data.faces import FaceSet
+from facepaint.lab.data.pictures import picture, to_pixels, to_signed
 from facepaint.lab.entry import Entry
-from facepaint.lab.faces import FaceSet
 from facepaint.lab.loop import Batch, Networks, Phases
-from facepaint.lab.pictures import picture, to_pixels, to_signed
 from facepaint.lab.recipe import Settings
 
 OBJECTIVES = ("wasserstein", "softmax", "softmax_extra")

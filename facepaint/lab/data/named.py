@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from facepaint.errors import LabError
-from facepaint.lab import drawn
-from facepaint.lab import faces as face_sets
-from facepaint.lab import scenes as scene_sets
-from facepaint.lab.faces import FaceSet
+from facepaint.lab.data import drawn
+from facepaint.lab.data import faces as face_sets
+from facepaint.lab.data import scenes as scene_sets
+from facepaint.lab.data.faces import FaceSet
+from facepaint.lab.data.scenes import SceneSet
 from facepaint.lab.recipe import Settings
-from facepaint.lab.scenes import SceneSet
 
 CACHE_VARIABLE = "FACEPAINT_CACHE"
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from facepaint import align
-from facepaint.lab.faces import FaceSet, narrow
+from facepaint.lab.data.faces import FaceSet, narrow
 
 
 def picture(

@@ -18,7 +18,7 @@ from facepaint import align
 from facepaint.composite import composite
 from facepaint.edit import Edit
 from facepaint.face import Box, Face
-from facepaint.lab.topology import mean_face
+from facepaint.lab.data.topology import mean_face
 from facepaint.methods import Method
 from facepaint.segment import visible_face
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from facepaint import align
 from facepaint.change import GAZE
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LANDMARKS, FloatArray
-from facepaint.lab.faces import FaceSet
+from facepaint.lab.data.faces import FaceSet
 
 # Points that an expression hardly moves: irises' places by the eye corners, bridge, forehead.
 STILL = (33, 133, 263, 362, 168, 6, 197, 195, 10, 109, 338, 67, 297)

@@ -21,11 +21,15 @@ from facepaint import align
 from facepaint.align import CROP
 from facepaint.errors import LabError
 from facepaint.face import BLENDSHAPES, LANDMARKS, FloatArray
-from facepaint.lab import datasets
-from facepaint.lab.datasets import Portrait
+from facepaint.lab.data import datasets
+from facepaint.lab.data.datasets import Portrait
 
 WIDE = 1.6
 WIDE_PIXELS = 224
+# the frame of the crop within its wide crop, in the wide crop's pixels
+INNER = np.array([[1, 0, (WIDE - 1) / 2], [0, 1, (WIDE - 1) / 2]], np.float32) * np.float32(
+    WIDE_PIXELS / WIDE
+)
 DATA_VARIABLE = "FACEPAINT_DATA"
 _FORMAT = 3  # of the cache; raise it when what is stored changes
 _HELD_OUT = 8  # one subject in so many is never trained on

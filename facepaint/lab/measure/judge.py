@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from facepaint.errors import LabError
 from facepaint.face import FloatArray
-from facepaint.lab.faces import FaceSet
+from facepaint.lab.data.faces import FaceSet
+from facepaint.lab.data.pictures import picture
 from facepaint.lab.features import VGG, VGG_FEATURES, Pyramid
-from facepaint.lab.pictures import picture
 
 Extract = Callable[[Tensor], Tensor]  # pictures [N, 3, 128, 128], 0 to 1, to features [N, D]
 JUDGES = ("mobilenet_v2", *VGG_FEATURES)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
 from facepaint import detect
-from facepaint.lab.scenes import Scene, SceneSet, framed
+from facepaint.lab.data.scenes import Scene, SceneSet, framed
 
 _MATCH = 0.5  # IoU from which a box has found a face
 _ENLARGE = 1.3  # how much larger scenes are shown than the squares of training

@@ -14,8 +14,8 @@ from facepaint import align
 from facepaint.edit import Edit
 from facepaint.face import EXPRESSIONS
 from facepaint.lab import page
-from facepaint.lab.evaluate import INNER, STRENGTHS, Row, Tools, edited, read_face
-from facepaint.lab.faces import FaceSet
+from facepaint.lab.data.faces import INNER, FaceSet
+from facepaint.lab.measure.evaluate import STRENGTHS, Row, Tools, edited, read_face
 
 Pixels = npt.NDArray[np.uint8]
 _EACH = 4  # faces of each kind

@@ -24,9 +24,10 @@ from facepaint.composite import composite
 from facepaint.edit import Edit
 from facepaint.errors import EditError, LabError
 from facepaint.face import EXPRESSIONS, Box, Face, FloatArray
-from facepaint.lab import identity, judge, loop, metrics
-from facepaint.lab.faces import WIDE, WIDE_PIXELS, FaceSet
-from facepaint.lab.samples import SMILING
+from facepaint.lab import loop
+from facepaint.lab.data.faces import INNER, WIDE_PIXELS, FaceSet
+from facepaint.lab.data.samples import SMILING
+from facepaint.lab.measure import identity, judge, metrics
 from facepaint.methods import Method
 from facepaint.models import Model
 from facepaint.segment import face_mask
@@ -34,10 +35,6 @@ from facepaint.segment import face_mask
 Pixels = npt.NDArray[np.uint8]
 Row = dict[str, Any]
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
-# the frame of the crop within its wide crop, in the wide crop's pixels
-INNER = np.array([[1, 0, (WIDE - 1) / 2], [0, 1, (WIDE - 1) / 2]], np.float32) * np.float32(
-    WIDE_PIXELS / WIDE
-)
 
 
 @dataclass(frozen=True)

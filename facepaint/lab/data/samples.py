@@ -20,9 +20,9 @@ from facepaint.face import (
     RIGHT_EYE,
     FloatArray,
 )
-from facepaint.lab import augment, moves
-from facepaint.lab.faces import FaceSet, cut, mirror
-from facepaint.lab.topology import mirrored_blendshapes, mirrored_landmarks
+from facepaint.lab.data import augment, moves
+from facepaint.lab.data.faces import FaceSet, cut, mirror
+from facepaint.lab.data.topology import mirrored_blendshapes, mirrored_landmarks
 from facepaint.segment import face_mask
 
 _NOSE = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64)

@@ -21,9 +21,9 @@ from facepaint.face import (
     RIGHT_IRIS,
     FloatArray,
 )
-from facepaint.lab.faces import WIDE, WIDE_PIXELS, FaceSet, is_held_out
-from facepaint.lab.scenes import SceneSet
-from facepaint.lab.topology import mean_face
+from facepaint.lab.data.faces import WIDE, WIDE_PIXELS, FaceSet, is_held_out
+from facepaint.lab.data.scenes import SceneSet
+from facepaint.lab.data.topology import mean_face
 
 _BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))
 _UPPER_LIP = (*(185, 40, 39, 37, 0, 267, 269, 270, 409), *(191, 80, 81, 82, 13, 312, 311, 310, 415))
