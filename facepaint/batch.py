@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from facepaint.edit import Edit
 from facepaint.errors import FacePaintError, NoFaceError, PhotoError
+from facepaint.files import whole_lines
 from facepaint.photo import FORMATS, Photo
 
 MANIFEST = "manifest.jsonl"
@@ -100,15 +101,7 @@ def _guard(job: Job, resume: bool) -> None:
 def kept(out: Path) -> dict[str, Line]:
     """The last whole line of each photo in the manifest of `out`; a line that was cut off while it
     was written is taken away."""
-    path = out / MANIFEST
-    if not path.exists():
-        return {}
-    *lines, cut_off = path.read_text().split("\n")
-    if cut_off:
-        temporary = path.with_name(f".{MANIFEST}.tmp")
-        temporary.write_text("".join(f"{line}\n" for line in lines))
-        temporary.replace(path)
-    found = (json.loads(line) for line in lines)
+    found = (json.loads(line) for line in whole_lines(out / MANIFEST))
     return {line["photo"]: line for line in found}
 
 

@@ -12,6 +12,7 @@ import cv2
 from facepaint import align
 from facepaint.errors import LabError, NoFaceError
 from facepaint.face import EXPRESSIONS
+from facepaint.files import write_whole
 from facepaint.lab import loop, recipe
 from facepaint.lab.cards import make_card
 from facepaint.lab.data.named import faces as any_faces
@@ -56,8 +57,8 @@ def export(run: str, model: str, data: str | None) -> float:
     card = make_card(settings, entry, found)
     difference = export_run(Path(run), target, card)
     if entry.measure is not None:
-        measured = rounded(entry.measure(open_file(target), found))
-        export_run(Path(run), target, card | {"measured": measured})
+        made = open_file(target)
+        write_card(target, made.card | {"measured": rounded(entry.measure(made, found))})
     return difference
 
 
@@ -210,16 +211,9 @@ def evaluate(
         cost.machine() | cost.of_method(painted) | cost.arithmetic(network) | cost.cold_start()
     )
     numbers = rounded(numbers)
-    write_text(home / "metrics.json", json.dumps(numbers, indent=2))
+    write_whole(home / "metrics.json", json.dumps(numbers, indent=2))
     report.write(home, faces, tools, rows, numbers)
     return numbers
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def compare(first: str, second: str) -> list[str]:

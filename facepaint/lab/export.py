@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from facepaint.errors import LabError
+from facepaint.files import write_whole
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import read_checkpoint
 from facepaint.lab.methods import of_run
@@ -42,9 +43,7 @@ def export(run: Path, target: Path, card: dict[str, Any]) -> float:
     difference = parity(graph, model)
     if not difference <= TOLERANCE:
         raise LabError(f"ONNX differs from PyTorch by {difference:.2g}, more than {TOLERANCE:g}")
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_bytes(model.SerializeToString())
-    temporary.replace(target)
+    write_whole(target, model.SerializeToString())
     return difference
 
 
@@ -53,9 +52,7 @@ def write_card(path: Path, card: dict[str, Any]) -> None:
     model = onnx.load(str(path))
     del model.metadata_props[:]
     helper.set_model_props(model, {CARD_KEY: json.dumps(card)})
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(model.SerializeToString())
-    temporary.replace(path)
+    write_whole(path, model.SerializeToString())
 
 
 def _round_to_half(network: nn.Module) -> None:

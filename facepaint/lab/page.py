@@ -67,13 +67,13 @@ def document(title: str, body: str) -> str:
 
 def _section(result: dict[str, Any]) -> Iterator[str]:
     """Numbers as a table, pictures as pictures, inner results as sections of their own."""
-    numbers = {k: v for k, v in result.items() if not _is_inner(k, v) and not _is_picture(v)}
+    numbers = {k: v for k, v in result.items() if not isinstance(v, dict) and not _is_picture(v)}
     yield table(numbers)
     for key, value in result.items():
         if _is_picture(value):
             yield f'<figure><img src="{escape(value)}" alt="{escape(key)}"></figure>'
     for key, value in result.items():
-        if _is_inner(key, value) and key != "settings":
+        if isinstance(value, dict) and key != "settings":
             yield f"<h3>{escape(key)}</h3>"
             yield from _section(value)
     if "settings" in result:
@@ -82,10 +82,6 @@ def _section(result: dict[str, Any]) -> Iterator[str]:
 
 def _is_picture(value: Any) -> bool:
     return isinstance(value, str) and value.endswith(".png")
-
-
-def _is_inner(key: str, value: Any) -> bool:
-    return isinstance(value, dict)
 
 
 def table(values: Mapping[str, Any]) -> str:

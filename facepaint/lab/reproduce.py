@@ -21,6 +21,7 @@ import torch
 from facepaint import align
 from facepaint.errors import LabError
 from facepaint.face import EXPRESSIONS
+from facepaint.files import write_whole
 from facepaint.lab import loop, page, recipe, style
 from facepaint.lab.data import named
 from facepaint.lab.data.faces import FaceSet
@@ -62,7 +63,7 @@ def reproduce(job: Job, only: tuple[str, ...] = ()) -> dict[str, Result]:
         if not (home / "result.json").exists():
             home.mkdir(exist_ok=True)
             result = SYSTEMS[name](job, home)
-            _write(home / "result.json", json.dumps(result, indent=2))
+            write_whole(home / "result.json", json.dumps(result, indent=2))
     results = {
         name: json.loads((job.out / name / "result.json").read_text())
         for name in SYSTEMS
@@ -74,15 +75,9 @@ def reproduce(job: Job, only: tuple[str, ...] = ()) -> dict[str, Result]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
     }
-    _write(job.out / "results.json", json.dumps({"hardware": hardware} | results, indent=2))
-    _write(job.out / "index.html", page.study(job.out, hardware, results))
+    write_whole(job.out / "results.json", json.dumps({"hardware": hardware} | results, indent=2))
+    write_whole(job.out / "index.html", page.study(job.out, hardware, results))
     return results
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def _train(job: Job, home: Path, name: str, **changes: Any) -> tuple[Any, Any, Any, Path]:
@@ -169,13 +164,18 @@ def _two_faces(faces: FaceSet) -> tuple[Pixels, Pixels]:
 
 
 def _mask(reader: Any, pixels: Pixels) -> npt.NDArray[np.float32]:
-    crop = np.asarray(cv2.resize(pixels, (align.CROP, align.CROP), interpolation=cv2.INTER_AREA))
-    return face_mask(reader(crops=crop[None])["landmarks"][0], pixels.shape[0])
+    return face_mask(_read(reader, pixels)["landmarks"][0], pixels.shape[0])
 
 
 def _smile(reader: Any, pixels: Pixels) -> float:
+    return float(_read(reader, pixels)["expressions"][0][HAPPY])
+
+
+def _read(reader: Any, pixels: Pixels) -> dict[str, Any]:
+    """What the reader reads in an aligned face of any size."""
     crop = np.asarray(cv2.resize(pixels, (align.CROP, align.CROP), interpolation=cv2.INTER_AREA))
-    return float(reader(crops=crop[None])["expressions"][0][HAPPY])
+    read: dict[str, Any] = reader(crops=crop[None])
+    return read
 
 
 def _square(pixels: Pixels) -> Pixels:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from facepaint.errors import LabError
 from facepaint.lab.data import drawn
@@ -41,5 +43,16 @@ def _is_drawn(settings: Settings) -> bool:
 
 def trained_on(settings: Settings, found: FaceSet) -> dict[str, int]:
     """How many photos of each set are not held out."""
-    sources, counts = np.unique(found.sources[~found.held_out], return_counts=True)
+    return by_set(found, ~found.held_out)
+
+
+def by_set(found: FaceSet, rows: npt.NDArray[Any]) -> dict[str, int]:
+    """How many of those faces, given by index or as a mask [N], each set has."""
+    sources, counts = np.unique(found.sources[rows], return_counts=True)
     return {str(s): int(n) for s, n in zip(sources, counts, strict=True)}
+
+
+def of_sets(found: FaceSet, names: str) -> npt.NDArray[np.bool_]:
+    """Which faces are of the sets in `names`, separated by commas; all for ""."""
+    sources = [s for s in names.split(",") if s]
+    return np.isin(found.sources, sources) if sources else np.ones(len(found), bool)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint._version import __version__
-from facepaint.change import GAZE, change
+from facepaint.change import GAZE, Targets, change
 from facepaint.composite import composite
 from facepaint.edit import Edit
-from facepaint.errors import EditError, LabError
+from facepaint.errors import LabError
 from facepaint.face import EXPRESSIONS, Box, Face, FloatArray
+from facepaint.files import whole_lines
 from facepaint.lab import loop
 from facepaint.lab.data.faces import INNER, WIDE_PIXELS, FaceSet
 from facepaint.lab.data.samples import SMILING
@@ -80,7 +81,8 @@ def measure(
     plan = [(to, int(i)) for to in targets for i in sources_for(faces, to, limit)]
     if not plan:
         raise LabError("no held-out face that is happy or neutral; nothing to evaluate")
-    known = {(r["to"], r["face"]): r for r in _kept(out / "rows.jsonl")}
+    kept = (json.loads(line) for line in whole_lines(out / "rows.jsonl"))
+    known: dict[tuple[str, int], Row] = {(r["to"], r["face"]): r for r in kept}
     with (out / "rows.jsonl").open("a") as file:
         for n, (to, i) in enumerate(plan):
             if (to, i) not in known:
@@ -90,16 +92,6 @@ def measure(
             if listen:
                 listen(n + 1, len(plan), {})
     return {to: [known[t, i] for t, i in plan if t == to] for to in targets}
-
-
-def _kept(path: Path) -> Iterator[Row]:
-    """The whole lines of an earlier run; one that was cut off while being written is dropped."""
-    if not path.exists():
-        return
-    *lines, cut_off = path.read_text().split("\n")
-    if cut_off:
-        path.write_text("".join(f"{line}\n" for line in lines))
-    yield from (json.loads(line) for line in lines)
 
 
 def edited(method: Method, pixels: Pixels, face: Face, edit: Edit) -> tuple[Pixels, FloatArray]:
@@ -160,10 +152,9 @@ def _measured(faces: FaceSet, i: int, to: str, tools: Tools) -> Row:
 def _asked_error(method: Method, face: Face, after: Face, to: str) -> float | None:
     """How far what is read after the edit is from what was asked, gaze left out; None for a method
     that is not asked for blendshapes."""
-    named = method.card["expressions"]
-    if not isinstance(named, dict):
+    targets = _targets(method)
+    if targets is None:
         return None
-    targets = {k: np.array(v, np.float32) for k, v in named.items()}
     asked = face.blendshapes + change(Edit(to), face, targets)
     return metrics.blendshape_error(after.blendshapes[~GAZE], asked[~GAZE])
 
@@ -179,12 +170,17 @@ def age_group(subject: str) -> str:
 
 def _undo(face: Face, tools: Tools) -> Edit:
     """The edit that asks for the first face's own blendshapes, where the method takes that."""
-    try:
-        edit = Edit(like=face)
-        tools.method(np.zeros((align.CROP, align.CROP, 3), np.uint8), face, edit)
-        return edit
-    except EditError:
-        return Edit(EXPRESSIONS[int(face.probabilities[:2].argmax())])
+    if _targets(tools.method) is not None:
+        return Edit(like=face)
+    return Edit(EXPRESSIONS[int(face.probabilities[:2].argmax())])
+
+
+def _targets(method: Method) -> Targets | None:
+    """The blendshapes of each expression; None for a method that knows expressions by name only."""
+    named = method.card["expressions"]
+    if not isinstance(named, dict):
+        return None
+    return {k: np.array(v, np.float32) for k, v in named.items()}
 
 
 def _inside(shape: tuple[int, ...]) -> FloatArray:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from facepaint import align
 from facepaint.edit import Edit
 from facepaint.face import EXPRESSIONS
+from facepaint.files import write_whole
 from facepaint.lab import page
 from facepaint.lab.data.faces import INNER, FaceSet
 from facepaint.lab.measure.evaluate import STRENGTHS, Row, Tools, edited, read_face
@@ -53,9 +54,7 @@ def write(
     if "cost" in numbers:
         parts.append(f"<h2>Cost</h2>{page.table(numbers['cost'])}")
     text = page.document(f"FacePaint: {numbers['method']} measured", "\n".join(parts))
-    temporary = out / ".report.html.tmp"
-    temporary.write_text(text)
-    temporary.replace(out / "report.html")
+    write_whole(out / "report.html", text)
 
 
 def _pictures(faces: FaceSet, tools: Tools, rows: list[Row], to: str) -> dict[str, Pixels]:

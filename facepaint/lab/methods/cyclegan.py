@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from facepaint.align import CROP
 from facepaint.errors import LabError
 from facepaint.lab.data.faces import FaceSet
+from facepaint.lab.data.named import by_set, of_sets
 from facepaint.lab.data.pictures import picture, to_pixels, to_signed
 from facepaint.lab.data.samples import HAPPY, NEUTRAL, SMILING
 from facepaint.lab.entry import Entry
@@ -160,8 +161,7 @@ def domain(
     faces: FaceSet, settings: CycleGANSettings, name: str, held_out: bool
 ) -> npt.NDArray[np.intp]:
     """The faces of a domain, of people held out or not; LabError where there are too few."""
-    sources = [s for s in settings.sources.split(",") if s]
-    known = np.isin(faces.sources, sources) if sources else np.ones(len(faces), bool)
+    known = of_sets(faces, settings.sources)
     wanted = faces.expressions == (HAPPY if name == "happy" else NEUTRAL)
     if settings.unlabelled:
         smile = faces.blendshapes[:, SMILING].mean(1)
@@ -356,8 +356,7 @@ def _apply(model: Model, crop: npt.NDArray[np.uint8], to: str) -> npt.NDArray[np
 def used(settings: CycleGANSettings, faces: FaceSet) -> dict[str, int]:
     """Photos of each set that it learns from."""
     rows = np.concatenate([domain(faces, settings, d, held_out=False) for d in DOMAINS])
-    sources, counts = np.unique(faces.sources[rows], return_counts=True)
-    return {str(s): int(n) for s, n in zip(sources, counts, strict=True)}
+    return by_set(faces, rows)
 
 
 ENTRY = Entry(

@@ -240,10 +240,6 @@ class BoxPredictor(nn.Module):
         return self.cls_score(x), self.bbox_pred(x)
 
 
-def parameters(network: Any) -> int:
-    return sum(p.numel() for p in network.parameters())
-
-
 class MaskRCNNGraph(Graph):
     """One picture, uint8 [S, S, 3], to boxes [D, 4] in its pixels, scores [D] and masks
     [D, 28, 28] over each box, best first. What torchvision does around it is left out."""

@@ -37,6 +37,7 @@ from facepaint.face import (
 from facepaint.lab import losses
 from facepaint.lab.data import moves
 from facepaint.lab.data.faces import FaceSet, cut
+from facepaint.lab.data.named import by_set
 from facepaint.lab.data.samples import HAPPY, NEUTRAL, SMILING, Samples
 from facepaint.lab.entry import Entry
 from facepaint.lab.features import Pyramid
@@ -374,8 +375,7 @@ class PainterGraph(Graph):
 def used(settings: PainterSettings, faces: FaceSet) -> dict[str, int]:
     """Photos of each set that it learns from: faces with blendshapes, of people not held out."""
     pool = ~faces.held_out & faces.is_face & np.isfinite(faces.blendshapes[:, 0])
-    sources, counts = np.unique(faces.sources[pool], return_counts=True)
-    return {str(s): int(n) for s, n in zip(sources, counts, strict=True)}
+    return by_set(faces, pool)
 
 
 def on_card(settings: PainterSettings, faces: FaceSet) -> dict[str, Any]:
@@ -383,10 +383,10 @@ def on_card(settings: PainterSettings, faces: FaceSet) -> dict[str, Any]:
     eyes the critic looked through."""
     known = ~faces.held_out & np.isfinite(faces.blendshapes[:, 0])
     targets = moves.expression_targets(faces, known)
-    named = {e: [round(float(v), 4) for v in targets[i]] for i, e in enumerate(EXPRESSIONS)}
+    targets_of = {e: [round(float(v), 4) for v in targets[i]] for i, e in enumerate(EXPRESSIONS)}
     helpers = f"{settings.features}, trained by others on ImageNet, frozen; none of it is inside"
     return {"trained_with": helpers if settings.features else "nothing of others"} | {
-        "expressions": named
+        "expressions": targets_of
     }
 
 

@@ -25,6 +25,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from facepaint.errors import LabError
 from facepaint.face import EXPRESSIONS
 from facepaint.lab.data.faces import FaceSet
+from facepaint.lab.data.named import by_set, of_sets
 from facepaint.lab.data.pictures import picture, to_pixels, to_signed
 from facepaint.lab.entry import Entry
 from facepaint.lab.loop import Batch, Networks, Phases
@@ -159,8 +160,7 @@ class SAGANMethod:
 
 def labelled(faces: FaceSet, sources: str) -> npt.NDArray[np.intp]:
     """Faces of known expression that are not held out, of `sources` or of all for ""."""
-    names = [s for s in sources.split(",") if s]
-    known = np.isin(faces.sources, names) if names else np.ones(len(faces), bool)
+    known = of_sets(faces, sources)
     rows = np.flatnonzero(known & (faces.expressions >= 0) & ~faces.held_out)
     if len(set(faces.expressions[rows])) < 2:
         where = sources or "the data"
@@ -293,10 +293,7 @@ class _Down(nn.Module):
 
 def used(settings: SAGANSettings, faces: FaceSet) -> dict[str, int]:
     """Photos of each set that it learns from."""
-    sources, counts = np.unique(
-        faces.sources[labelled(faces, settings.sources)], return_counts=True
-    )
-    return {str(s): int(n) for s, n in zip(sources, counts, strict=True)}
+    return by_set(faces, labelled(faces, settings.sources))
 
 
 # It draws faces from noise, so there is nothing that a photo could be given to.
