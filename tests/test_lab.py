@@ -218,6 +218,68 @@ def test_attention_is_nothing_at_first_and_then_sees_everywhere() -> None:
     assert torch.allclose(layer(x), wanted)
 
 
+def test_pooling_by_products_is_torchvisions() -> None:
+    torchvision = pytest.importorskip("torchvision")
+    from facepaint.lab.methods.maskrcnn import RoIAlign
+
+    draw = torch.Generator().manual_seed(0)
+    names, shapes = ["0", "1", "2"], [(640, 640)] * 3
+    maps = {
+        n: torch.randn(3, 8, s, s, generator=draw) for n, s in zip(names, (80, 40, 20), strict=True)
+    }
+    maps = {n: m.requires_grad_(True) for n, m in maps.items()}
+    middle = torch.rand(3, 60, 2, generator=draw) * 640
+    half = torch.rand(3, 60, 2, generator=draw) ** 3 * 300  # of all sizes, so of all levels
+    every = torch.cat([middle - half, middle + half], 2).clamp(0, 640)
+    boxes = [every[0], every[1][:7], every[2][:0]]
+    for size in (7, 14):
+        ours = RoIAlign(names, size, 2)(maps, boxes, shapes)
+        theirs = torchvision.ops.MultiScaleRoIAlign(names, size, 2)(maps, boxes, shapes)
+        assert ours.shape == (67, 8, size, size)
+        assert torch.allclose(ours, theirs, atol=1e-4)
+        wanted = torch.randn(ours.shape, generator=draw)
+        for a, b in zip(
+            torch.autograd.grad(ours, list(maps.values()), wanted),
+            torch.autograd.grad(theirs, list(maps.values()), wanted),
+            strict=True,
+        ):
+            assert torch.allclose(a, b, atol=1e-3)
+    nothing = RoIAlign(names, 7, 2)(maps, [every[0][:0]], shapes)
+    assert nothing.shape == (0, 8, 7, 7)
+
+
+def test_halving_is_the_convolution_in_single_precision() -> None:
+    from facepaint.lab.methods.maskrcnn import Halving
+
+    torch.manual_seed(0)
+    layer, x = Halving(8, 8, 3, 2, 1, groups=8), torch.randn(2, 8, 16, 16)
+    exact = torch.nn.functional.conv2d(x, layer.weight, layer.bias, 2, 1, groups=8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(x), exact)
+
+
+def test_compile_is_asked_of_every_network_and_done_without_where_it_cannot_be(
+    faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: asked.append(type(self).__name__))
+
+    def end(run: str) -> Any:
+        table = table_of("cyclegan", steps=1, compile=True)
+        settings = recipe.settings(lookup("cyclegan").settings, table)
+        loop.train(lookup("cyclegan").build(settings, faces), tmp_path / run)
+        return loop.read_checkpoint(tmp_path / run)["networks"]["to_happy"]
+
+    with_one = end("with")
+    assert sorted(asked) == ["Generator"] * 2 + ["PatchCritic"] * 2
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.warns(UserWarning, match="needs a C\\+\\+ compiler"):
+        without = end("without")
+    assert len(asked) == 4
+    assert all(torch.equal(v, without[k]) for k, v in with_one.items())
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_export_is_the_network_and_reloads(name: str, faces: FaceSet, tmp_path: Path) -> None:
     run = tmp_path / "run"
