@@ -1,0 +1,44 @@
+"""The command line: a thin layer over the library; heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from facepaint.cli import photos, lab  # noqa: F401, I001  # they join the group, in this order
+from facepaint.cli.group import cli
+from facepaint.errors import FacePaintError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a mistake ends in one line on stderr and exit status 2."""
+    try:
+        status = cli.main(arguments, "facepaint", standalone_mode=False)
+        if isinstance(status, int) and status:  # of an Exit that a command raised
+            sys.exit(status)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped", 130)
+    except click.ClickException as error:
+        _fail(error.format_message().replace("\n", " "), 2)
+    except FacePaintError as error:
+        _fail(str(error), 2)
+    except OSError as error:
+        # what is still buffered has nowhere to go; let the interpreter flush it to nothing
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # whoever read the pipe has gone: no mistake
+            sys.exit(1)
+        _fail(f"{error.filename or 'the result'}: {error.strerror}", 2)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("facepaint"):
+            raise
+        _fail(f"this needs {error.name}; install it with: pip install 'facepaint[lab]'", 2)
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"facepaint: {message}", err=True)
+    sys.exit(status)

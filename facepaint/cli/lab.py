@@ -1,0 +1,169 @@
+"""The commands of the lab; what they do is in facepaint.lab.commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from facepaint.cli.group import cli
+from facepaint.cli.options import Bar, data_option, guard, method_option, weights_option
+from facepaint.names import DEFAULT_METHOD, EXPRESSIONS
+
+
+@cli.command()
+@click.argument("recipe")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--run", metavar="DIR", help="Where the run lives; runs/RECIPE by default.")
+@click.option("--resume", is_flag=True, help="Go on where the run stopped.")
+@data_option
+def train(
+    recipe: str, changes: tuple[str, ...], run: str | None, resume: bool, data: str | None
+) -> None:
+    """Train the network of RECIPE (a name or a path), with settings changed as asked."""
+    from facepaint.lab import commands
+
+    with Bar("steps", unit=" steps") as bar:
+        home = commands.train(recipe, changes, run, resume, data, bar.listen)
+    click.echo(f"{home}: trained", err=True)
+
+
+@cli.command()
+@click.argument("run")
+@click.argument("model", metavar="MODEL.onnx")
+@data_option
+def export(run: str, model: str, data: str | None) -> None:
+    """Write the network of RUN as MODEL.onnx, with its card, and check it against PyTorch."""
+    from facepaint.lab import commands
+
+    difference = commands.export(run, model, data)
+    click.echo(f"{model}: written; largest difference to PyTorch {difference:.2g}", err=True)
+
+
+@cli.command()
+@click.argument("model", metavar="MODEL.onnx")
+@click.argument("weights", metavar="DIR")
+@click.option("--metrics", metavar="FILE", help="A metrics.json whose numbers the card shows.")
+def adopt(model: str, weights: str, metrics: str | None) -> None:
+    """Take MODEL.onnx into the folder of weights DIR, for --weights, and note its hash."""
+    from facepaint.lab import commands
+
+    commands.adopt(model, weights, metrics)
+    click.echo(f"{weights}: took {model}", err=True)
+
+
+@cli.command()
+@click.argument("recipe")
+def recipe(recipe: str) -> None:
+    """Print a recipe with all its settings, as RECIPE would be trained."""
+    from facepaint.lab import commands
+
+    click.echo(commands.show(recipe))
+
+
+@cli.command()
+@click.argument("content")
+@click.argument("style")
+@click.argument("out")
+@click.option("--features", default="vgg19", help="vgg19, vgg16-hed, or a path of VGG19's weights.")
+@click.option("--optimizer", help="lbfgs or adam.")
+@click.option("--steps", type=int, help="Evaluations of the loss.")
+@click.option("--alpha", type=float, help="Weight of the content.")
+@click.option("--beta", type=float, help="Weight of the style.")
+@click.option("--size", type=int, default=384, show_default=True, help="Longest side, pixels.")
+@click.option("--face", is_flag=True, help="Only within the largest face of each picture.")
+@click.option("--overwrite", is_flag=True, help="Allow OUT to be one of the pictures.")
+def style(
+    content: str,
+    style: str,
+    out: str,
+    features: str,
+    size: int,
+    face: bool,
+    overwrite: bool,
+    **asked: Any,
+) -> None:
+    """Neural style transfer (Gatys et al. 2016): give CONTENT the style of STYLE."""
+    from facepaint.lab import commands
+
+    for picture in (content, style):
+        guard(picture, out, overwrite)
+    with Bar("steps", " steps") as bar:
+        commands.style(content, style, out, features, size, face, asked, bar.listen)
+    click.echo(f"{out}: {content} in the style of {style} ({features})", err=True)
+
+
+@cli.command()
+@click.argument("out")
+@click.option("--only", metavar="NAMES", help="Of nst, maskrcnn, sagan, cyclegan; with commas.")
+@click.option("--steps", type=int, help="In place of each recipe's own.")
+@click.option("--scale", default="cpu", show_default=True, help="Which recipes: cpu or full.")
+@click.option("--features", default="vgg19", help="Of style transfer, as in `style`.")
+@data_option
+def reproduce(
+    out: str, only: str | None, steps: int | None, scale: str, features: str, data: str | None
+) -> None:
+    """Run the 2019 study's four systems; write figures and numbers to OUT/index.html.
+
+    What has finished is not run again; what was stopped goes on.
+    """
+    from facepaint.lab import commands
+
+    names = tuple(n for n in (only or "").split(",") if n)
+    with Bar("steps", " steps") as bar:
+        commands.reproduce(out, names, steps, scale, features, data, bar.listen)
+    click.echo(f"{out}/index.html", err=True)
+
+
+@cli.command()
+@click.argument("out")
+@method_option
+@click.option("--to", "targets", multiple=True, metavar="EXPRESSION", help="All by default.")
+@click.option("--judge", default="vgg16-hed", show_default=True, help="Or mobilenet_v2, vgg19.")
+@click.option("--identity", default="dlib", show_default=True, help="Or none.")
+@click.option("--limit", type=int, default=40, show_default=True, help="Faces of each set.")
+@data_option
+@weights_option
+def evaluate(
+    out: str,
+    method: str | None,
+    targets: tuple[str, ...],
+    judge: str,
+    identity: str,
+    limit: int,
+    data: str | None,
+    weights: str | None,
+) -> None:
+    """Measure a method on people it was not trained on; write OUT/report.html and metrics.json.
+
+    Stopped and called again, it goes on.
+    """
+    from facepaint.lab import commands
+
+    with Bar("edits") as bar:
+        numbers = commands.evaluate(
+            out,
+            method or DEFAULT_METHOD,
+            weights,
+            targets or EXPRESSIONS,
+            data,
+            judge,
+            identity,
+            limit,
+            bar.listen,
+        )
+    for to, found in numbers["to"].items():
+        shown = f"{found['rate_two_way']:.0%} of {found['faces']} read as asked"
+        click.echo(f"{to:<10} {shown}, {found['rate_two_way_of_the_input']:.0%} before")
+    click.echo(f"{out}/report.html", err=True)
+
+
+@cli.command()
+@click.argument("first", metavar="A.json")
+@click.argument("second", metavar="B.json")
+def compare(first: str, second: str) -> None:
+    """Say in what B is better or worse than A; both are metrics.json of `evaluate`."""
+    from facepaint.lab import commands
+
+    for line in commands.compare(first, second):
+        click.echo(line)

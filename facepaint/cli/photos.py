@@ -1,0 +1,214 @@
+"""The commands of the runtime: edit, batch, faces, card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facepaint.cli import options as given
+from facepaint.cli.group import cli
+from facepaint.cli.options import (
+    PIPE,
+    Bar,
+    detector_option,
+    edit_options,
+    method_option,
+    weights_option,
+)
+from facepaint.edit import Edit
+
+
+@cli.command()
+@click.argument("photo")
+@click.argument("out", required=False)
+@edit_options
+@click.option(
+    "--face",
+    "faces",
+    multiple=True,
+    metavar="N[:EXPRESSION][@S]",
+    help="Only this face, or an expression of its own for it (0:happy@0.6); may be repeated.",
+)
+@click.option("--overwrite", is_flag=True, help="Allow OUT to be PHOTO itself.")
+@method_option
+@detector_option
+@weights_option
+def edit(
+    photo: str,
+    out: str | None,
+    faces: tuple[str, ...],
+    overwrite: bool,
+    method: str | None,
+    detector: str | None,
+    weights: str | None,
+    **asked: Any,
+) -> None:
+    """Give the faces of PHOTO another expression and write the result to OUT.
+
+    OUT is PHOTO's name with the expression in it (photo.happy.jpg) unless given; its suffix
+    chooses the format. A dash reads or writes a pipe.
+    """
+    from facepaint.change import choose
+    from facepaint.errors import NoFaceError
+    from facepaint.painter import NO_FACE
+    from facepaint.photo import Photo
+
+    each = dict(given.each_face(faces))
+    common = given.common(asked, each)
+    target = out or given.default_out(photo, given.word(common, each))
+    given.guard(photo, target, overwrite)
+    source = Photo.read(given.source(photo))
+    painter = given.painter(weights, method)
+    if asked["like"]:
+        common["like"] = given.like(painter, asked["like"])
+    edits = {n: Edit(**given.merged(common, own)) for n, own in each.items()}
+    whole = None if each else Edit(**common)
+    found = painter.faces(source, given.detector(detector))
+    if not found:
+        raise NoFaceError(f"{given.name(photo)}: {NO_FACE}")
+    chosen = choose(found, list(edits) or None)
+    with Bar("faces") as bar:
+        plan = [(f, whole if whole is not None else edits[f.index]) for f in chosen]
+        result = painter.repaint(source, plan, bar)
+    given.write(result, target)
+    if target != PIPE:
+        one = "1 face" if len(chosen) == 1 else f"{len(chosen)} faces"
+        click.echo(f"{target}: {one} of {len(found)} edited ({given.word(common, each)})", err=True)
+
+
+@cli.command()
+@click.argument("source", metavar="IN")
+@click.argument("out")
+@edit_options
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--resume", is_flag=True, help="Go on with the batch that OUT holds.")
+@click.option("--watch", is_flag=True, help="Stay, and edit what comes into IN; Ctrl-C ends it.")
+@method_option
+@detector_option
+@weights_option
+def batch(
+    source: str,
+    out: str,
+    workers: int,
+    resume: bool,
+    watch: bool,
+    method: str | None,
+    detector: str | None,
+    weights: str | None,
+    **asked: Any,
+) -> None:
+    """Make the same edit on every photo under the folder IN; results go to OUT, by the same names.
+
+    OUT/manifest.jsonl has a line for each photo. Stopped at any moment, --resume goes on; what is
+    done is not done again. A photo that fails is told at the end and stops nothing.
+    """
+    from facepaint import batch as folders
+
+    common = given.common(asked, {})
+    if asked["like"]:
+        common["like"] = given.like(given.painter(weights, method), asked["like"])
+    job = folders.Job(
+        Path(source), Path(out), Edit(**common), weights, method, given.detector(detector)
+    )
+    with Bar("photos") as bar:
+        if not watch:
+            _tell(folders.run(job, workers, resume, bar), out)
+            return
+        for lines in folders.watch(job, workers, bar):
+            _tell(lines, out, fatal=False)
+
+
+def _tell(lines: list[dict[str, Any]], out: str, fatal: bool = True) -> None:
+    """How a batch went; exit status 1 where photos failed."""
+    failed = [line for line in lines if line["error"]]
+    for line in failed:
+        click.echo(f"facepaint: {line['photo']}: {line['error']}", err=True)
+    click.echo(f"{out}: {len(lines) - len(failed)} of {len(lines)} photos edited", err=True)
+    if failed and fatal:
+        raise click.exceptions.Exit(1)
+
+
+@cli.command()
+@click.argument("photo")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, for scripts.")
+@detector_option
+@weights_option
+def faces(photo: str, as_json: bool, detector: str | None, weights: str | None) -> None:
+    """List the faces of PHOTO: index, box, score, expression, strongest blendshapes."""
+    from facepaint.photo import Photo
+
+    source = Photo.read(given.source(photo))
+    found = given.painter(weights).faces(source, given.detector(detector))
+    if as_json:
+        height, width = source.pixels.shape[:2]
+        document = {
+            "photo": photo,
+            "width": width,
+            "height": height,
+            "faces": [describe(face) for face in found],
+        }
+        click.echo(json.dumps(document))
+        return
+    for face in found:
+        x, y, wide, high, score = face.box
+        top = "  ".join(f"{n} {v:.2f}" for n, v in face.top_blendshapes(4).items())
+        where = f"{wide:.0f}×{high:.0f} at {x:.0f},{y:.0f}"
+        click.echo(f"{face.index:>3}  {where:<22} score {score:.2f}  {face.expression:<9}  {top}")
+    if not found:
+        click.echo("no face found", err=True)
+
+
+def describe(face: Any) -> dict[str, Any]:
+    """A face as plain values, for JSON; lengths in photo pixels."""
+    from facepaint.face import BLENDSHAPES, EXPRESSIONS
+
+    x, y, width, height, score = (round(float(v), 3) for v in face.box)
+    return {
+        "index": face.index,
+        "box": {"x": x, "y": y, "width": width, "height": height},
+        "score": score,
+        "confidence": round(face.confidence, 4),
+        "expression": face.expression,
+        "expressions": {
+            n: round(float(p), 4) for n, p in zip(EXPRESSIONS, face.probabilities, strict=True)
+        },
+        "top_blendshapes": face.top_blendshapes(),
+        "blendshapes": {
+            n: round(float(b), 4) for n, b in zip(BLENDSHAPES, face.blendshapes, strict=True)
+        },
+        "landmarks": [[round(float(v), 2) for v in point] for point in face.landmarks],
+    }
+
+
+@cli.command()
+@click.argument("model", required=False)
+@weights_option
+def card(model: str | None, weights: str | None) -> None:
+    """Print the cards of the networks that ship: data, licence, what was measured, limits."""
+    from facepaint.errors import WeightsError
+    from facepaint.models import WEIGHTS, open_model, read_manifest
+
+    folder = Path(weights) if weights else WEIGHTS
+    names = sorted(read_manifest(folder))
+    if model and model not in names:
+        raise WeightsError(f"no model {model!r}; there are {', '.join(names)}")
+    for name in [model] if model else names:
+        opened = open_model(name, folder)
+        click.echo(f"{name}  sha256 {opened.sha256}")
+        click.echo(_indented(opened.card))
+
+
+def _indented(card: dict[str, Any]) -> str:
+    """A card for people: the long vectors left out, everything else a line each."""
+    lines = []
+    for key, value in card.items():
+        if key == "expressions":
+            value = ", ".join(value)
+        if isinstance(value, dict):
+            lines += [f"  {key}:", *(f"    {k}: {v}" for k, v in value.items())]
+        else:
+            lines.append(f"  {key}: {value}")
+    return "\n".join(lines)
