@@ -249,7 +249,7 @@ def test_pooling_by_products_is_torchvisions() -> None:
 
 
 def test_halving_is_the_convolution_in_single_precision() -> None:
-    from facepaint.lab.methods.maskrcnn import Halving
+    from facepaint.lab.networks import Halving
 
     torch.manual_seed(0)
     layer, x = Halving(8, 8, 3, 2, 1, groups=8), torch.randn(2, 8, 16, 16)

@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import MobileNet_V2_Weights, VGG19_Weights, WeightsEnum, mobilenet_v2
 
 from facepaint.errors import LabError
+from facepaint.lab.networks import halve_precisely
 
 _FILE = "mobilenet_v2-b0353104.pth"  # torchvision's name of IMAGENET1K_V1
 
@@ -41,6 +42,7 @@ class Pyramid(nn.Module):
         for block in blocks.modules():
             if isinstance(block, nn.Sequential):
                 _fuse(block)
+        halve_precisely(blocks)
         starts = (0, *self._ENDS[:-1])
         self.stages = nn.ModuleList(blocks[a:b] for a, b in zip(starts, self._ENDS, strict=True))
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])

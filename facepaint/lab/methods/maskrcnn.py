@@ -32,6 +32,7 @@ from facepaint.lab.data.scenes import Scene, SceneSet, framed, pasted
 from facepaint.lab.entry import Entry
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases
+from facepaint.lab.networks import halve_precisely
 from facepaint.lab.recipe import Settings
 
 _BATCH = ("pictures", "boxes", "masks", "counts")
@@ -180,7 +181,7 @@ def build(settings: MaskRCNNSettings) -> MaskRCNN:
         raise LabError(f"finest={settings.finest} should be 4 or 8")
     norm = partial(nn.GroupNorm, 8)
     blocks = mobilenet_v2(norm_layer=norm).features[:18]
-    _halve_precisely(blocks)
+    halve_precisely(blocks)
     ends = _ENDS if settings.finest == 4 else _ENDS[1:]
     names = {str(end): str(n) for n, end in enumerate(ends)}
     widths = [{3: 24, 6: 32, 13: 96, 17: 320}[end] for end in ends]
@@ -213,24 +214,6 @@ def build(settings: MaskRCNNSettings) -> MaskRCNN:
         mask_head=MaskRCNNHeads(c, [c] * settings.mask_layers, 1),
         mask_predictor=MaskRCNNPredictor(c, c, 2),
     )
-
-
-class Halving(nn.Conv2d):
-    """A convolution that is always taken in single precision. On a CPU a depthwise one of stride 2
-    goes back up to thirty times more slowly in bf16."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not torch.is_autocast_enabled(x.device.type):
-            return super().forward(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
-
-
-def _halve_precisely(blocks: nn.Module) -> None:
-    """Makes every depthwise convolution of stride 2 a Halving."""
-    for module in blocks.modules():
-        if isinstance(module, nn.Conv2d) and module.groups > 1 and module.stride == (2, 2):
-            module.__class__ = Halving
 
 
 class RoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision has no types
