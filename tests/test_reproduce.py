@@ -50,7 +50,7 @@ def test_the_trained_systems_and_their_page(tmp_path: Path) -> None:
     results = reproduce.reproduce(job, ("maskrcnn", "cyclegan"))
     assert 0 <= results["maskrcnn"]["ours"]["map_50"] <= 1
     assert results["maskrcnn"]["parameters"] < 8e6
-    grey = results["cyclegan"]["cyclegan-cpu"]["from_happy"]
+    grey = results["cyclegan"]["grey"]["from_happy"]
     assert grey["cycle_l1_255"] == pytest.approx(grey["cycle_l1_1"] * 255)
     assert grey["cycle_l1_sum"] == pytest.approx(grey["cycle_l1_1"] * 32 * 32, rel=1e-4)
     text = (tmp_path / "index.html").read_text()
@@ -78,7 +78,7 @@ def test_a_stopped_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         reproduce.reproduce(reproduce.Job(tmp_path, None, steps=20), ("cyclegan",))
     results = reproduce.reproduce(reproduce.Job(tmp_path, None, steps=24), ("cyclegan",))
     assert calls[:2] == [False, True]
-    assert results["cyclegan"]["cyclegan-cpu"]["settings"]["steps"] == 24
+    assert results["cyclegan"]["grey"]["settings"]["steps"] == 24
 
 
 def test_the_gan_is_measured_by_a_classifier_of_its_own(tmp_path: Path) -> None:
@@ -92,6 +92,30 @@ def test_the_gan_is_measured_by_a_classifier_of_its_own(tmp_path: Path) -> None:
     for found in results["sagan"]["objectives"].values():
         assert 0 <= found["accuracy"] <= 1 and found["chance"] == pytest.approx(1 / 3)
         assert found["diversity_of_real_255"] > 0
+
+
+def test_full_scale_asks_what_the_small_one_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def noted(kind: Any, table: dict[str, Any]) -> Any:
+        seen.append(table)
+        raise LabError("enough")
+
+    monkeypatch.setattr(recipe, "settings", noted)
+    for name, kept in (
+        ("sagan-wasserstein", ("objective", "precision")),
+        ("sagan-revisited", ("sources",)),
+        ("cyclegan-colour", ("colour", "sources", "unlabelled")),
+    ):
+        system = name.split("-")[0]
+        asked, full = recipe.read(name), recipe.read(f"{system}-full")
+        with pytest.raises(LabError, match="enough"):
+            job = reproduce.Job(tmp_path, None, scale="full")
+            reproduce._train(job, tmp_path / "run", name, f"{system}-full", kept)
+        assert all(seen[-1][k] == asked[k] for k in kept)
+        assert seen[-1]["steps"] == full["steps"] > asked["steps"]
 
 
 def test_style_transfer_cases(tmp_path: Path) -> None:

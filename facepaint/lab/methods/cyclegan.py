@@ -121,8 +121,10 @@ class CycleGANMethod:
                 total = total + s.weight_cycle * s.weight_identity * identity
             batch[f"made_{there}"] = result.detach()
             # of pictures from 0 to 1
+            change = (result.detach() - source).abs().mean((0, 1)) / 2
             shown[f"cycle_{here}"] = cycle.detach() / 2
-            shown[f"change_{here}"] = (result.detach() - source).abs().mean() / 2
+            shown[f"change_{here}"] = change.mean()
+            shown[f"mouth_{here}"] = share_at_mouth(change)
         return total, shown
 
     def _critic_loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -155,6 +157,13 @@ class CycleGANMethod:
                 rows.append(np.hstack([*to_pixels(pictures)]))
         width = min((r.shape[1] for r in rows), default=0)
         return np.vstack([r[:, :width] for r in rows])
+
+
+def share_at_mouth(change: Tensor) -> Tensor:
+    """The share of a map [S, S] that lies in the mouth's rectangle, a twelfth of the crop."""
+    size = change.shape[0]
+    mouth = change[int(0.62 * size) : int(0.86 * size), int(0.32 * size) : int(0.68 * size)]
+    return mouth.sum() / change.sum().clamp(min=1e-9)
 
 
 def domain(
