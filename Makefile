@@ -24,6 +24,9 @@ lab: $(VENV)/.dev  ## install everything that training needs
 figures: $(VENV)/.core $(VENV)/.astronaut  ## draw the pictures of the docs anew
 	@$(BIN)/python scripts/figures.py
 
+bench: $(VENV)/.dev  ## measure all speeds; writes docs/performance.md
+	@$(BIN)/python benchmarks/bench.py
+
 clean:  ## remove what make made, and nothing else
 	rm -rf $(VENV) demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
@@ -45,4 +48,4 @@ $(VENV)/.astronaut: $(VENV)/.venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps scikit-image
 	@touch $@
 
-.PHONY: help demo test check format lab figures clean
+.PHONY: help demo test check format lab figures bench clean
