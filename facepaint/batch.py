@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
+from facepaint.credentials import Credentials
 from facepaint.edit import Edit
 from facepaint.errors import FacePaintError, NoFaceError, PhotoError
 from facepaint.files import whole_lines
@@ -32,8 +33,8 @@ _AHEAD = 4  # photos handed to each worker before it asks for them
 
 @dataclass(frozen=True)
 class Job:
-    """What is done to every photo; the same for each worker. weights, method, detector: as of
-    `Painter`, None for the defaults."""
+    """What is done to every photo; the same for each worker. weights, method, mark, detector: as
+    of `Painter`, None for the defaults. credentials: to sign results with."""
 
     source: Path
     out: Path
@@ -41,6 +42,8 @@ class Job:
     weights: str | None = None
     method: str | None = None
     detector: str | None = None
+    mark: bool | None = None
+    credentials: Credentials | None = None
 
 
 def run(
@@ -195,7 +198,7 @@ def _load(job: Job) -> None:
     from facepaint.painter import Painter
 
     cv2.setNumThreads(1)  # one worker a core
-    asked = {"weights": job.weights, "method": job.method}
+    asked: dict[str, Any] = {"weights": job.weights, "method": job.method, "mark": job.mark}
     painter = Painter(**{k: v for k, v in asked.items() if v is not None})
     _WORKER.update(job=job, painter=painter)
 
@@ -217,7 +220,8 @@ def _one(name: str) -> Line:
         result = painter.repaint(photo, [(face, job.edit) for face in faces])
         target = job.out / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        result.save(target, overwrite=True)
+        sign = job.credentials.signer(data, photo, result) if job.credentials else None
+        result.save(target, overwrite=True, sign=sign)
     except (FacePaintError, OSError, MemoryError) as error:
         line["error"] = str(error) or type(error).__name__
     return line | {"seconds": round(time.perf_counter() - began, 3)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import re
@@ -19,6 +20,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from facepaint import photo as settings
 from facepaint.errors import PhotoError
 from facepaint.photo import ADVICE, FORMATS, Bytes, Metadata, Photo, error
+from facepaint.xmp import EXTENDED, Packet, XMPError, join
 
 _SIGNATURES = {  # how files begin, as regular expressions
     rb"GIF8": "is a GIF",
@@ -29,6 +31,9 @@ _SIGNATURES = {  # how files begin, as regular expressions
     rb"\xff\xd8|\x89PNG|RIFF....WEBP|II\*\0|MM\0\*": "is a truncated or damaged",
 }
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
+_XMP_EXTENSION = re.compile(  # digest of the whole, its length, offset of this part, the part
+    rb"http://ns\.adobe\.com/xmp/extension/\0([0-9A-F]{32}).{4}(.{4})(.*)", re.DOTALL
+)
 # TIFF keeps these beside the EXIF tags, but they say how its own pixels are stored.
 _LAYOUT_TAGS = {*range(254, 267), 273, *range(277, 282), 284, *range(288, 293), *range(317, 348)}
 _LAYOUT_TAGS |= {*range(512, 522), 529, 530, 532, 700, 33723, 34377, 34675, 37724}
@@ -60,7 +65,7 @@ def _read_encoded(source: str | os.PathLike[str] | bytes | IO[bytes] | Image.Ima
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(io.BytesIO(source), "the photo")
     if isinstance(source, str | os.PathLike):
-        with _opened(source) as file:
+        with opened(source) as file:
             return _decode(file, os.fspath(source))
     if not hasattr(source, "read"):
         what = type(source).__name__
@@ -72,7 +77,7 @@ def _read_encoded(source: str | os.PathLike[str] | bytes | IO[bytes] | Image.Ima
         raise error(f"{name} cannot be read ({cause}); give a file opened with 'rb'") from cause
 
 
-def _opened(path: str | os.PathLike[str]) -> IO[bytes]:
+def opened(path: str | os.PathLike[str]) -> IO[bytes]:
     """The open file, with one clear line where there is none to open."""
     try:
         if Path(path).is_dir():
@@ -184,20 +189,43 @@ def _planes(image: Image.Image) -> tuple[Bytes, Bytes | None]:
 
 def _metadata(image: Image.Image) -> Metadata:
     info = image.info
-    xmp = info.get("xmp")
-    if isinstance(xmp, bytes):
-        xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
     # Pillow lists XMP and EXIF among the texts; they are written from their own fields
     skipped = ("XML:com.adobe.xmp", "Raw profile type exif")
     texts = getattr(image, "text", {}).items()
     return Metadata(
         icc=info.get("icc_profile") or None,
         exif=_exif(image),
-        xmp=xmp if isinstance(xmp, bytes) else None,
+        xmp=_xmp(image),
         dpi=_dpi(info),
         texts=tuple((str(key), str(text)) for key, text in texts if key not in skipped),
         comment=info.get("comment") if image.format in ("JPEG", "MPO") else None,
     )
+
+
+def _xmp(image: Image.Image) -> bytes | None:
+    """The image's XMP, upright; of a JPEG with what did not fit into its first segment."""
+    packet = image.info.get("xmp")
+    if isinstance(packet, str):
+        packet = packet.encode()
+    if not isinstance(packet, bytes) or not packet:
+        return None
+    packet = _XMP_ORIENTATION.sub(rb"\g<1>1", packet)
+    with contextlib.suppress(XMPError):
+        extension = _xmp_extension(image, packet)
+        return join(packet, extension) if extension else packet
+    return packet
+
+
+def _xmp_extension(image: Image.Image, packet: bytes) -> bytes | None:
+    """The extension that a JPEG's packet names by its MD5, if it is there whole."""
+    heads = (_XMP_EXTENSION.match(segment) for _, segment in getattr(image, "applist", ()))
+    parts = sorted((int.from_bytes(m[2], "big"), m[1], m[3]) for m in heads if m)
+    pointer = Packet(packet).find(EXTENDED) if parts else None
+    if pointer is None:
+        return None
+    data = b"".join(part for _, digest, part in parts if digest.decode() == pointer.text.upper())
+    whole = hashlib.md5(data, usedforsecurity=False).hexdigest().upper() == pointer.text.upper()
+    return data if whole else None
 
 
 def _exif(image: Image.Image) -> bytes | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import io
 import os
-import secrets
-import stat
+import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,14 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
+from facepaint import mark, xmp
 from facepaint.errors import PhotoError
+from facepaint.files import write_whole
 from facepaint.photo import ADVICE, FORMATS, JPEG_QUALITY, Bytes, Metadata, Photo, error
 
 _SEGMENT = 65_000  # bytes of metadata that fit into one segment of a JPEG
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"  # how segments of XMP begin, and of what did not fit
+_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 
 
 def encode(photo: Photo, format: str) -> bytes:
@@ -36,7 +40,12 @@ def encode(photo: Photo, format: str) -> bytes:
         raise error(f"the photo cannot be written as {kind} ({cause}); try PNG") from cause
 
 
-def save(photo: Photo, path: str | os.PathLike[str], overwrite: bool) -> None:
+def save(
+    photo: Photo,
+    path: str | os.PathLike[str],
+    overwrite: bool,
+    sign: Callable[[bytes], bytes] | None = None,
+) -> None:
     """Write to `path` by way of a temporary file beside it; see Photo.save."""
     target = Path(os.path.realpath(path))  # a symbolic link stays one
     kind = _format_named(Path(path).suffix, f"{path}: ")
@@ -44,7 +53,21 @@ def save(photo: Photo, path: str | os.PathLike[str], overwrite: bool) -> None:
         raise error(f"{path} is a folder; give a file name")
     if target.exists() and not overwrite:
         raise _exists(target)
-    _write(target, photo.encode(kind), overwrite)
+    data = photo.encode(kind)
+    write(target, sign(data) if sign else data, overwrite)
+
+
+def write(target: Path, data: bytes, overwrite: bool) -> None:
+    """`write_whole` with one clear line, a PhotoError, where it cannot."""
+    try:
+        write_whole(target, data, overwrite)
+    except FileExistsError as cause:
+        raise _exists(target) from cause
+    except FileNotFoundError as cause:
+        raise error(f"the folder {target.parent} does not exist; create it first") from cause
+    except OSError as cause:
+        reason = cause.strerror or cause
+        raise error(f"{target} cannot be written ({reason}); try another folder") from cause
 
 
 def _exists(path: Path) -> PhotoError:
@@ -62,11 +85,27 @@ def _jpeg(photo: Photo) -> bytes:
     if photo.alpha is not None and photo.alpha.min() < 255:
         raise error("the photo has transparent parts, which JPEG cannot hold; write PNG or WebP")
     kept = _kept(photo) | {"comment": photo.metadata.comment}
-    for name in ("exif", "xmp", "comment"):  # a profile may span several segments
+    for name in ("exif", "comment"):  # a profile may span several segments
         if len(kept.get(name) or b"") > _SEGMENT:
             del kept[name]
+    if len(kept.get("xmp") or b"") > _SEGMENT:
+        kept["extra"] = _xmp_segments(kept.pop("xmp"))
     opaque = replace(photo, alpha=None)
     return _saved(opaque, "JPEG", quality=JPEG_QUALITY, subsampling=0, **kept)
+
+
+def _xmp_segments(packet: bytes) -> bytes:
+    """Segments of a packet that is too large for one; nothing where it cannot be read."""
+    try:
+        main, extension = xmp.split(packet, mark.FIRST, _SEGMENT)
+    except xmp.XMPError:
+        return b""
+    digest = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper().encode()
+    parts = [_XMP + main]
+    for start in range(0, len(extension), _SEGMENT):
+        where = struct.pack(">II", len(extension), start)
+        parts.append(_EXTENSION + digest + where + extension[start : start + _SEGMENT])
+    return b"".join(b"\xff\xe1" + struct.pack(">H", len(p) + 2) + p for p in parts)
 
 
 def _png(photo: Photo) -> bytes:
@@ -154,39 +193,3 @@ def _folder(exif: Image.Exif, tag: int) -> dict[int, Any]:
     if ExifTags.IFD.Interop in tags:
         tags[ExifTags.IFD.Interop] = exif.get_ifd(ExifTags.IFD.Interop)
     return tags
-
-
-def _write(target: Path, data: bytes, overwrite: bool) -> None:
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        _move(temporary, target, overwrite)
-    except FileExistsError as cause:
-        raise _exists(target) from cause
-    except FileNotFoundError as cause:
-        raise error(f"the folder {target.parent} does not exist; create it first") from cause
-    except OSError as cause:
-        reason = cause.strerror or cause
-        raise error(f"{target} cannot be written ({reason}); try another folder") from cause
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def _move(temporary: Path, target: Path, overwrite: bool) -> None:
-    if overwrite:
-        temporary.replace(target)
-        return
-    try:
-        os.link(temporary, target)  # unlike a rename, never replaces what appeared meanwhile
-    except FileExistsError:
-        raise
-    except OSError as cause:  # some file systems have no hard links; there the check must do
-        if target.exists():
-            raise FileExistsError(str(target)) from cause
-        temporary.replace(target)

@@ -5,6 +5,7 @@ FacePaintError
 ├── NoFaceError     a photo in which no face was found
 ├── EditError       an edit that cannot be made as asked: face, expression or strength
 ├── WeightsError    a weights file that is missing, damaged or foreign
+├── CredentialsError  a certificate, a key or a signed manifest that cannot be used
 └── LabError        the lab's own: a recipe, a data folder or a run that cannot be used
 """
 
@@ -27,6 +28,10 @@ class EditError(FacePaintError):
 
 class WeightsError(FacePaintError):
     """A weights file is missing, damaged, or not one of FacePaint's."""
+
+
+class CredentialsError(FacePaintError):
+    """A certificate, a key or a signed manifest cannot be used."""
 
 
 class LabError(FacePaintError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, TypeAlias, TypeVar, overload
 
@@ -18,8 +19,9 @@ from facepaint.detect import Detector, detect
 from facepaint.edit import Edit
 from facepaint.errors import EditError, NoFaceError
 from facepaint.face import Face
+from facepaint.mark import mark_of, merged
 from facepaint.methods import Method, lookup
-from facepaint.models import WEIGHTS, open_model
+from facepaint.models import WEIGHTS, open_model, read_manifest
 from facepaint.names import DEFAULT_METHOD
 from facepaint.photo import Photo, Source
 from facepaint.read import read
@@ -34,16 +36,24 @@ NO_FACE = "no face found; a larger, sharper or more upright picture of the face 
 
 
 class Painter:
-    """Reads and repaints the faces of photos. Holds two networks and no other state."""
+    """Reads and repaints the faces of photos. Holds two networks and no state that changes."""
 
     def __init__(
-        self, weights: str | os.PathLike[str] = WEIGHTS, method: str = DEFAULT_METHOD
+        self,
+        weights: str | os.PathLike[str] = WEIGHTS,
+        method: str = DEFAULT_METHOD,
+        mark: bool = True,
     ) -> None:
-        """weights: a folder with a manifest of weights. Raises WeightsError where they are not
-        what the manifest says, EditError for a method that there is not."""
+        """weights: a folder with a manifest of weights. mark: whether edited photos say so in
+        their XMP (`facepaint.mark`; docs/fair-use.md has the law's side of it). Raises WeightsError
+        where weights are not what the manifest says, EditError for a method that there is not."""
         self._reader = open_model("reader", Path(weights))
         self._name = method
         self.method: Method = lookup(method)(Path(weights))
+        self.mark = mark
+        manifest = read_manifest(Path(weights))
+        # by name the sha256 of the networks, for the mark
+        self.models = {n: manifest[n]["sha256"] for n in ("reader", method) if n in manifest}
 
     @property
     def cards(self) -> dict[str, dict[str, Any]]:
@@ -105,7 +115,8 @@ class Painter:
         """The photo with another expression on its faces, as the same kind that was given.
 
         image: bytes, PIL image, uint8 array or Photo, and the same comes back (bytes in the same
-        format); for a path or a file, a Photo. It is not changed.
+        format); for a path or a file, a Photo. It is not changed. What comes back is marked, but
+        for an array, which cannot say what was done to it.
         to, strength, set, like, regions: what is asked, as of `Edit`; `like` may also be a photo,
         whose first face is taken. faces: indices as `faces` numbers them, None for all, or a dict
         from index to the `Edit` of that face. detector, progress: as of `faces` and `repaint`.
@@ -139,8 +150,12 @@ class Painter:
     def repaint(
         self, photo: Photo, edits: list[tuple[Face, Edit]], progress: Progress | None = None
     ) -> Photo:
-        """The photo with each face edited as it says; all other pixels are the photo's own."""
+        """The photo with each face edited as it says; all other pixels are the photo's own.
+
+        Where a pixel has changed, the photo's XMP says so, unless this painter does not mark.
+        """
         pixels = photo.pixels.copy()
+        made = []
         for done, (face, edit) in enumerate(edits):
             if progress:
                 progress(done, len(edits))
@@ -151,9 +166,14 @@ class Painter:
                 if edit.regions:
                     mask = mask * region_mask(face, frame, edit.regions)
                 composite(pixels, frame, strokes, mask)
+                made.append((face, edit))
         if progress:
             progress(len(edits), len(edits))
-        return photo.with_pixels(pixels)
+        result = photo.with_pixels(pixels)
+        if not self.mark or not made or np.array_equal(pixels, photo.pixels):
+            return result
+        xmp = merged(photo.metadata.xmp, mark_of(made, self.models))
+        return replace(result, metadata=replace(photo.metadata, xmp=xmp))
 
 
 def _as_given(image: Any, photo: Photo) -> Any:

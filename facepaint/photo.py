@@ -14,6 +14,7 @@ a PNG's texts within their own format. The EXIF thumbnail is dropped: it shows t
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import IO, TypeAlias
 
@@ -40,7 +41,8 @@ class Metadata:
 
     icc: colour profile of the pixels; None means sRGB.
     exif: "Exif\\0\\0" and a TIFF structure whose orientation is 1 (upright).
-    xmp: an XML packet.
+    xmp: an XMP packet, which holds the mark of what FacePaint did (`facepaint.mark`); in a JPEG it
+        may span segments, as extended XMP.
     dpi: horizontal and vertical dots per inch.
     texts: a PNG's texts, keyword and value.
     comment: a JPEG's comment.
@@ -95,7 +97,11 @@ class Photo:
         return replace(self, pixels=np.ascontiguousarray(pixels))
 
     def to_image(self) -> Image.Image:
-        """A PIL image of mode RGB, RGBA, L or LA that carries the colour profile."""
+        """A PIL image of mode RGB, RGBA, L or LA with the colour profile and XMP in its `info`.
+
+        Pillow writes the XMP, and with it the mark of an edit, only where its `save` is told to:
+        image.save(path, xmp=image.info["xmp"]).
+        """
         image = Image.fromarray(self.pixels)
         if self.mode == "L":
             image = image.convert("L")
@@ -103,6 +109,8 @@ class Photo:
             image.putalpha(Image.fromarray(self.alpha))
         if self.metadata.icc:
             image.info["icc_profile"] = self.metadata.icc
+        if self.metadata.xmp:
+            image.info["xmp"] = self.metadata.xmp
         return image
 
     def encode(self, format: str | None = None) -> bytes:
@@ -115,15 +123,23 @@ class Photo:
 
         return encode(self, format or self.format or "PNG")
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        sign: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         """Write to `path` in the format of its suffix, wholly or not at all.
+
+        sign: makes signed bytes of a file's bytes, as `facepaint.credentials` does.
 
         Raises PhotoError where `encode` does, where the file exists and may not be overwritten, and
         where the system refuses to write; a file that was there before is then left as it was.
         """
         from facepaint.encode import save
 
-        save(self, path, overwrite)
+        save(self, path, overwrite, sign)
 
 
 def error(message: str) -> PhotoError:

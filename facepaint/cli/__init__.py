@@ -11,6 +11,9 @@ import click
 from facepaint.cli import photos  # noqa: F401  # these join the group, in this order
 
 # isort: split
+from facepaint.cli import trust  # noqa: F401
+
+# isort: split
 from facepaint.cli import lab  # noqa: F401
 from facepaint.cli.group import cli
 from facepaint.errors import FacePaintError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from facepaint.errors import EditError
 from facepaint.names import DEFAULT_METHOD, EXPRESSIONS
 
 if TYPE_CHECKING:
+    from facepaint.credentials import Credentials
     from facepaint.painter import Painter
     from facepaint.photo import Photo
 
@@ -28,6 +29,22 @@ method_option = click.option(
 )
 detector_option = click.option(
     "--detector", metavar="NAME", help="How faces are found; the best that works here by default."
+)
+
+
+def sign_options(command: Any) -> Any:
+    """The certificate and the key of whoever signs."""
+    for name, holds in (("key", "Its private key"), ("certificate", "A certificate chain")):
+        words = f"{holds} (PEM): with both, results are signed as C2PA says."
+        command = click.option(f"--{name}", metavar="FILE", help=words)(command)
+    return command
+
+
+no_mark_option = click.option(
+    "--no-mark",
+    "unmarked",
+    is_flag=True,
+    help="Leave out the mark that says what was edited; read docs/fair-use.md first.",
 )
 data_option = click.option(
     "--data", metavar="DIR", help="Folder of labelled faces; else the variable FACEPAINT_DATA."
@@ -96,12 +113,29 @@ def like(painter: Painter, text: str) -> Any:
     return painter.face_of(text)
 
 
-def painter(weights: str | None, method: str | None = None) -> Painter:
+def painter(
+    weights: str | None, method: str | None = None, unmarked: bool | None = None
+) -> Painter:
     """The painter of the folder of weights and the method asked for, or of the defaults."""
     from facepaint.painter import Painter
 
-    asked = {"weights": weights, "method": method}
+    mark = False if unmarked else None
+    asked: dict[str, Any] = {"weights": weights, "method": method, "mark": mark}
     return Painter(**{k: v for k, v in asked.items() if v is not None})
+
+
+def credentials(certificate: str | None, key: str | None, unmarked: bool) -> Credentials | None:
+    """What to sign with, None where that is not asked."""
+    from facepaint.credentials import Credentials
+    from facepaint.errors import CredentialsError
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise CredentialsError("to sign takes both --certificate and --key")
+    if unmarked:
+        raise CredentialsError("--no-mark and --certificate contradict each other")
+    return Credentials.read(Path(certificate), Path(key))
 
 
 def detector(asked: str | None) -> str:
@@ -115,10 +149,18 @@ def detector(asked: str | None) -> str:
     return name
 
 
-def source(photo: str) -> str | bytes:
+def source(photo: str, whole: bool = False) -> str | bytes:
+    """What PHOTO names; whole: as bytes in any case."""
     if photo != PIPE:
-        return photo
+        return _bytes(photo) if whole else photo
     return sys.stdin.buffer.read()
+
+
+def _bytes(path: str) -> bytes:
+    from facepaint.decode import opened
+
+    with opened(path) as file:
+        return file.read()
 
 
 def name(photo: str) -> str:
@@ -142,11 +184,12 @@ def guard(photo: str, target: str, overwrite: bool) -> None:
         raise PhotoError(f"{target} is the photo itself; name another OUT or give --overwrite")
 
 
-def write(photo: Photo, target: str) -> None:
+def write(photo: Photo, target: str, sign: Callable[[bytes], bytes] | None = None) -> None:
     if target != PIPE:
-        photo.save(target, overwrite=True)
+        photo.save(target, overwrite=True, sign=sign)
         return
-    sys.stdout.buffer.write(photo.encode())
+    data = photo.encode()
+    sys.stdout.buffer.write(sign(data) if sign else data)
     sys.stdout.buffer.flush()
 
 

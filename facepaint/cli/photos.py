@@ -16,6 +16,8 @@ from facepaint.cli.options import (
     detector_option,
     edit_options,
     method_option,
+    no_mark_option,
+    sign_options,
     weights_option,
 )
 from facepaint.edit import Edit
@@ -33,6 +35,8 @@ from facepaint.edit import Edit
     help="Only this face, or an expression of its own for it (0:happy@0.6); may be repeated.",
 )
 @click.option("--overwrite", is_flag=True, help="Allow OUT to be PHOTO itself.")
+@no_mark_option
+@sign_options
 @method_option
 @detector_option
 @weights_option
@@ -41,6 +45,9 @@ def edit(
     out: str | None,
     faces: tuple[str, ...],
     overwrite: bool,
+    unmarked: bool,
+    certificate: str | None,
+    key: str | None,
     method: str | None,
     detector: str | None,
     weights: str | None,
@@ -60,8 +67,10 @@ def edit(
     common = given.common(asked, each)
     target = out or given.default_out(photo, given.word(common, each))
     given.guard(photo, target, overwrite)
-    source = Photo.read(given.source(photo))
-    painter = given.painter(weights, method)
+    credentials = given.credentials(certificate, key, unmarked)
+    data = given.source(photo, whole=credentials is not None)
+    source = Photo.read(data)
+    painter = given.painter(weights, method, unmarked)
     if asked["like"]:
         common["like"] = given.like(painter, asked["like"])
     edits = {n: Edit(**given.merged(common, own)) for n, own in each.items()}
@@ -73,7 +82,10 @@ def edit(
     with Bar("faces") as bar:
         plan = [(f, whole if whole is not None else edits[f.index]) for f in chosen]
         result = painter.repaint(source, plan, bar)
-    given.write(result, target)
+    sign = None
+    if credentials is not None and isinstance(data, bytes):
+        sign = credentials.signer(data, source, result)
+    given.write(result, target, sign)
     if target != PIPE:
         one = "1 face" if len(chosen) == 1 else f"{len(chosen)} faces"
         click.echo(f"{target}: {one} of {len(found)} edited ({given.word(common, each)})", err=True)
@@ -86,6 +98,8 @@ def edit(
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @click.option("--resume", is_flag=True, help="Go on with the batch that OUT holds.")
 @click.option("--watch", is_flag=True, help="Stay, and edit what comes into IN; Ctrl-C ends it.")
+@no_mark_option
+@sign_options
 @method_option
 @detector_option
 @weights_option
@@ -95,6 +109,9 @@ def batch(
     workers: int,
     resume: bool,
     watch: bool,
+    unmarked: bool,
+    certificate: str | None,
+    key: str | None,
     method: str | None,
     detector: str | None,
     weights: str | None,
@@ -111,7 +128,14 @@ def batch(
     if asked["like"]:
         common["like"] = given.like(given.painter(weights, method), asked["like"])
     job = folders.Job(
-        Path(source), Path(out), Edit(**common), weights, method, given.detector(detector)
+        Path(source),
+        Path(out),
+        Edit(**common),
+        weights,
+        method,
+        given.detector(detector),
+        mark=False if unmarked else None,
+        credentials=given.credentials(certificate, key, unmarked),
     )
     with Bar("photos") as bar:
         if not watch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from facepaint.lab.graph import network_hash
 from facepaint.lab.methods import lookup, of_run
 from facepaint.lab.recipe import Settings, as_table
 from facepaint.lab.style import StyleSettings, StyleTransfer, fitted
+from facepaint.mark import Mark, packet
 from facepaint.methods import lookup as lookup_method
 from facepaint.models import WEIGHTS, open_file, open_model, write_entry
 from facepaint.painter import NO_FACE, Painter
-from facepaint.photo import Photo
+from facepaint.photo import Metadata, Photo
 from facepaint.segment import face_mask
 
 
@@ -147,7 +149,8 @@ def style(
     masks = [_face_of(p, n) if face else None for p, n in zip(pixels, names, strict=True)]
     transfer = StyleTransfer(VGG(features), pixels[0], pixels[1], settings, masks[0], masks[1])
     made, _ = transfer.run(listen)
-    Photo.read(made).save(out, overwrite=True)
+    marked = Metadata(xmp=packet(Mark((), ())))  # no face of its own; the whole picture
+    replace(Photo.read(made), metadata=marked).save(out, overwrite=True)
 
 
 def _face_of(pixels: Any, name: str) -> Any:

@@ -1,0 +1,388 @@
+"""The mark: in every format, beside all that was there, read back by us and by others."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import facepaint
+from facepaint import mark, mp4, xmp
+from facepaint.inspection import inspect
+from facepaint.mark import COMPOSITE, Mark, MarkedFace, marks_in, merged, packet, source_type
+from facepaint.photo import Metadata, Photo
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
+MODELS = (("painter", "ab" * 32), ("reader", "cd" * 32))
+FACE = MarkedFace(2, "happy", 0.8, (("jawOpen", 0.3),), True, ("mouth", "eyes"), (1, 2, 30, 40))
+MARK = Mark((FACE, MarkedFace(5, None, 1.5)), MODELS)
+RDF, DC = xmp.RDF, "http://purl.org/dc/elements/1.1/"
+IPTC = mark.PREFIXES["Iptc4xmpExt"]
+CAPTURED = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture"
+
+
+def theirs(inside: str = "", attributes: str = "", about: str = "") -> bytes:
+    """A packet as another program may have written it."""
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Other 1">\n <r:RDF xmlns:r="{RDF}">\n'
+        f"  <!-- kept --><r:Description r:about='{about}' xmlns:dc=\"{DC}\" xmlns:i='{IPTC}'\n"
+        f'   dc:source="a &amp; b"{attributes}>{inside}<dc:format>image/x</dc:format>'
+        f'</r:Description>\n </r:RDF>\n</x:xmpmeta>\n   <?xpacket end="w"?>'
+    ).encode()
+
+
+def drawing() -> np.ndarray:
+    y, x = np.mgrid[:48, :64]
+    return np.stack([x * 3, y * 4, x + y], -1).astype(np.uint8)
+
+
+def marked(kind: str, old: bytes | None = None, the_mark: Mark = MARK) -> bytes:
+    photo = Photo(drawing(), metadata=Metadata(xmp=merged(old, the_mark)))
+    return photo.encode(kind)
+
+
+# What is written
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_mark_comes_back_from_every_format(kind: str) -> None:
+    data = marked(kind)
+    assert marks_in(Photo.read(data).metadata.xmp) == [MARK]
+    assert data == marked(kind), "the same mark gives the same bytes"
+    assert Image.open(io.BytesIO(data)).getxmp()  # as another library reads it
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_edit_is_marked_and_the_rest_stays(kind: str, portrait: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Drawn"
+    kept = Metadata(exif=exif.tobytes(), xmp=theirs(), dpi=(72.0, 72.0))
+    before = Photo.read(Photo(portrait, metadata=kept).encode(kind))
+    painter = facepaint.load()
+    after = Photo.read(painter.edit(before, to="neutral").encode())
+    (found,) = marks_in(after.metadata.xmp)
+    (face,) = painter.faces(before)
+    assert found == mark.mark_of([(face, facepaint.Edit("neutral"))], painter.models)
+    assert found.models == tuple(sorted(painter.models.items()))
+    assert replace(after.metadata, xmp=None) == replace(before.metadata, xmp=None)
+    old = ElementTree.fromstring(theirs())
+    assert properties(old) <= properties(ElementTree.fromstring(after.metadata.xmp))
+
+
+def properties(root: ElementTree.Element) -> set[str]:
+    nodes = root.iter(f"{{{RDF}}}Description")
+    found: set[str] = set()
+    for node in nodes:
+        found |= {f"{k}={v}" for k, v in node.attrib.items()}
+        found |= {f"{c.tag}={c.text}" for c in node}
+    return found
+
+
+def test_what_changes_nothing_is_not_marked(portrait: np.ndarray) -> None:
+    painter, unmarking = facepaint.load(), facepaint.Painter(mark=False)
+    photo = Photo.read(portrait)
+    assert painter.edit(photo, to="happy", strength=0).metadata == photo.metadata
+    assert unmarking.edit(photo, to="neutral").metadata == photo.metadata
+    plain, with_mark = (p.edit(photo, to="neutral") for p in (unmarking, painter))
+    assert np.array_equal(plain.pixels, with_mark.pixels)
+    assert marks_in(with_mark.metadata.xmp)
+
+
+def test_a_pil_image_carries_the_mark(portrait: np.ndarray) -> None:
+    painter = facepaint.load()
+    first = painter.edit(Image.fromarray(portrait), to="neutral")
+    second = painter.edit(first, to="happy")
+    assert [m.faces[0].to for m in marks_in(second.info["xmp"])] == ["neutral", "happy"]
+
+
+def test_what_others_wrote_stays_byte_for_byte() -> None:
+    old = theirs("<dc:title><r:Alt><r:li xml:lang='de'>Ä</r:li></r:Alt></dc:title>")
+    new = merged(old, MARK)
+    head, tail = old[: old.index(b"</r:RDF>")], old[old.index(b"</r:RDF>") :]
+    assert new.startswith(head) and new.endswith(tail)
+    again = merged(new, MARK)
+    assert again.endswith(tail) and len(marks_in(again)) == 2
+    assert again.startswith(head)
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        theirs(f"<i:DigitalSourceType>{CAPTURED}</i:DigitalSourceType>"),
+        theirs(attributes=f" i:DigitalSourceType = '{CAPTURED}'"),
+        theirs(attributes=f'\n i:DigitalSourceType="{CAPTURED}"\n xml:lang="x>y"'),
+    ],
+)
+def test_the_former_source_type_is_replaced_and_told(old: bytes) -> None:
+    new = merged(old, MARK)
+    assert source_type(new) == COMPOSITE
+    assert new.count(b"DigitalSourceType") == 2, "one element"
+    assert marks_in(new) == [replace(MARK, former=CAPTURED)]
+    assert marks_in(merged(new, MARK)) == [replace(MARK, former=CAPTURED), MARK]
+
+
+def test_a_wholly_made_picture_stays_one() -> None:
+    old = theirs(f"<i:DigitalSourceType>{mark.WHOLLY_MADE}</i:DigitalSourceType>")
+    assert source_type(merged(old, MARK)) == mark.WHOLLY_MADE
+
+
+def test_the_first_tool_and_its_history_stay() -> None:
+    mm, event = mark.PREFIXES["xmpMM"], mark.PREFIXES["stEvt"]
+    old = theirs(
+        f'<xmp:CreatorTool xmlns:xmp="{mark.PREFIXES["xmp"]}">Other 1</xmp:CreatorTool>'
+        f'<m:History xmlns:m="{mm}" xmlns:e="{event}"><r:Seq>'
+        '<r:li r:parseType="Resource"><e:action>created</e:action></r:li></r:Seq></m:History>'
+    )
+    new = merged(old, MARK)
+    root = ElementTree.fromstring(new)
+    assert [n.text for n in root.iter(f"{{{event}}}action")] == ["created", "edited"]
+    assert [n.text for n in root.iter(f"{{{mark.PREFIXES['xmp']}}}CreatorTool")] == ["Other 1"]
+    assert mark.SOFTWARE in [n.text for n in root.iter(f"{{{event}}}softwareAgent")]
+
+
+def test_descriptions_of_one_packet_are_about_the_same() -> None:
+    new = ElementTree.fromstring(merged(theirs(about="uuid:&lt;1>"), MARK))
+    abouts = {n.get(f"{{{RDF}}}about") for n in new.iter(f"{{{RDF}}}Description")}
+    assert abouts == {"uuid:<1>"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_other_encodings_of_xmp(encoding: str) -> None:
+    text = theirs("<dc:rights>ÄÖ</dc:rights>").decode()
+    new = merged(text.encode(encoding), MARK)
+    assert marks_in(new) == [MARK] and "ÄÖ" in new.decode()
+
+
+def test_a_mark_as_others_write_it_anew() -> None:
+    """RDF has several ways to write a structure; programs choose their own."""
+    own = mark.OWN
+    nested = (
+        f'<f:Edits xmlns:f="{own}"><r:Seq><r:li><r:Description f:Software="FacePaint 9">'
+        '<f:Faces><r:Seq><r:li r:parseType="Resource"><f:Face>3</f:Face><f:To>sad</f:To></r:li>'
+        "</r:Seq></f:Faces></r:Description></r:li></r:Seq></f:Edits>"
+    )
+    assert marks_in(theirs(nested)) == [Mark((MarkedFace(3, "sad"),), (), "FacePaint 9")]
+    again = marks_in(merged(theirs(nested), MARK))
+    assert [m.software for m in again] == ["FacePaint 9", MARK.software]
+
+
+# Large packets
+
+
+@pytest.mark.parametrize("size", [60_000, 64_000, 64_900, 65_100, 66_000, 300_000])
+def test_a_mark_in_a_jpeg_survives_a_packet_of_any_size(size: int) -> None:
+    old = theirs(f"<dc:description>{'x' * size}</dc:description>")
+    data = marked("JPEG", old)
+    first = Image.open(io.BytesIO(data)).info["xmp"]  # all that simple readers see
+    assert marks_in(first) == [MARK] and source_type(first) == COMPOSITE
+    whole = Photo.read(data).metadata.xmp
+    assert marks_in(whole) == [MARK]
+    assert b"x" * size in whole and properties(ElementTree.fromstring(old)) <= properties(
+        ElementTree.fromstring(whole)
+    )
+    again = marked("JPEG", whole)
+    assert marks_in(Photo.read(again).metadata.xmp) == [MARK, MARK]
+    assert again.count(b"x" * 50_000) <= size // 50_000, "what was there is there once"
+    assert marks_in(Photo.read(Photo.read(again).encode("PNG")).metadata.xmp) == [MARK, MARK]
+
+
+def test_five_hundred_faces_in_a_jpeg() -> None:
+    many = Mark(tuple(replace(FACE, index=i) for i in range(500)), MODELS)
+    data = marked("JPEG", the_mark=many)
+    assert marks_in(Photo.read(data).metadata.xmp) == [many]
+    twice = marked("JPEG", merged(None, many), many)
+    first = Image.open(io.BytesIO(twice)).info["xmp"]
+    assert source_type(first) == COMPOSITE
+    assert marks_in(Photo.read(twice).metadata.xmp) == [many, many]
+
+
+def test_an_extension_that_is_not_the_one_named_is_left_out() -> None:
+    data = bytearray(marked("JPEG", theirs(f"<dc:description>{'x' * 70_000}</dc:description>")))
+    data[data.rindex(b"x" * 1000)] = ord("y")
+    found = Photo.read(bytes(data)).metadata.xmp
+    assert b"xxxx" not in found and marks_in(found) == [MARK]
+
+
+# Hostile packets
+
+LAUGHS = (
+    '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+    f'<r:RDF xmlns:r="{RDF}"><r:Description>&b;</r:Description></r:RDF>'
+)
+HOSTILE = {
+    "entities": LAUGHS.encode(),
+    "a file": b'<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><x>&f;</x>',
+    "deep": b"<a>" * 5000 + b"</a>" * 5000,
+    "wide": b"<a>" + b"<b/>" * 200_000 + b"</a>",
+    "many attributes": b"<a %s/>" % b" ".join(b'a%d=""' % i for i in range(50_000)),
+    "not closed": theirs()[:-60],
+    "no XML": b"\xff\xfe\x00\x01 nothing",
+    "unbound": b"<x:xmpmeta><rdf:D a:b='c'/></x:xmpmeta>",
+    "empty": b"<r:RDF xmlns:r='%s'/>" % RDF.encode(),
+    "quotes": b"<" + b"\"'" * 500_000,
+    "one long word": b"<a b='" + b"w" * 5_000_000 + b"'/>",
+    "too large": b" " * (xmp.MAX_BYTES + 1),
+    "scopes": b"<a %s>" % b" ".join(b'xmlns:p%d="u"' % i for i in range(30_000))
+    + b"<b xmlns:q='u'><c/></b>" * 30_000
+    + b"</a>",
+    "same property": theirs("<i:DigitalSourceType>x</i:DigitalSourceType>" * 90_000),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_packets_are_refused_or_bounded(name: str) -> None:
+    began = time.perf_counter()
+    assert marks_in(HOSTILE[name]) == []
+    new = merged(HOSTILE[name], MARK)
+    assert marks_in(new) in ([MARK], [replace(MARK, former="x")])
+    assert b"ENTITY" not in new
+    assert time.perf_counter() - began < 10
+
+
+def test_what_a_mark_says_cannot_steer_a_terminal() -> None:
+    evil = replace(MARK, software="FacePaint \x9b31m\u202e", models=(("a\x85b", "c"),))
+    (found,) = marks_in(packet(evil))
+    assert found.software.isprintable() and found.models[0][0].isprintable()
+
+
+def test_a_damaged_mark_is_no_error() -> None:
+    broken = packet(MARK).replace(b'Strength="0.8"', b'Strength="very"')
+    (found,) = marks_in(broken)
+    assert [f.index for f in found.faces] == [5]
+
+
+# Films
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def film(*more: bytes, media: bytes = b"frames" * 9) -> bytes:
+    moov = box(b"moov", box(b"mvhd", bytes(100)))
+    return box(b"ftyp", b"isom\0\0\2\0isom") + moov + b"".join(more) + box(b"mdat", media)
+
+
+def test_a_film_keeps_every_byte_and_gains_a_mark() -> None:
+    file = io.BytesIO(film())
+    mp4.write_xmp(file, packet(MARK))
+    assert file.getvalue().startswith(film())
+    assert mp4.read_xmp(file) == packet(MARK)
+    twice = merged(mp4.read_xmp(file), MARK)
+    mp4.write_xmp(file, twice)
+    assert mp4.read_xmp(file) == twice and len(marks_in(twice)) == 2
+
+
+def test_films_of_other_makers() -> None:
+    udta = box(b"moov", box(b"udta", box(b"XMP_", theirs()) + bytes(4)))
+    assert mp4.read_xmp(io.BytesIO(film(udta))) == theirs()
+    large = struct.pack(">I", 1) + b"free" + struct.pack(">Q", 16 + 5) + b"large"
+    open_ended = io.BytesIO(film(large) + struct.pack(">I", 0) + b"mdat" + b"rest")
+    mp4.write_xmp(open_ended, packet(MARK))
+    assert mp4.read_xmp(open_ended) == packet(MARK)
+    assert mp4.read_xmp(io.BytesIO(film())) is None
+
+
+def test_damaged_films_are_refused() -> None:
+    for data in (film()[:-3], film(box(b"free", b"")[:-1]), film() + b"\0\0\0\4abcd"):
+        with pytest.raises(facepaint.PhotoError):
+            mp4.read_xmp(io.BytesIO(data))
+    with pytest.raises(facepaint.PhotoError, match="more boxes"):
+        mp4.read_xmp(io.BytesIO(film() + box(b"free", b"") * 200_000))
+
+
+# Others
+
+
+@pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
+@pytest.mark.parametrize("kind", [*FORMATS, "MP4"])
+@pytest.mark.parametrize("old", [None, theirs(), theirs(f"<dc:rights>{'x' * 70_000}</dc:rights>")])
+def test_exiftool_reads_it(kind: str, old: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{kind.lower()}"
+    if kind == "MP4":
+        file = io.BytesIO(film())
+        mp4.write_xmp(file, merged(old, MARK))
+        path.write_bytes(file.getvalue())
+    else:
+        path.write_bytes(marked(kind, old))
+    command = ["exiftool", "-json", "-struct", "-G1", "-XMP:all", "-validate", "-warning", "-a"]
+    (said,) = json.loads(subprocess.check_output([*command, str(path)]))
+    assert said["XMP-iptcExt:DigitalSourceType"] == COMPOSITE
+    assert said["XMP-xmp:CreatorTool"] == mark.SOFTWARE
+    (edit,) = said["XMP-facepaint:Edits"]
+    assert [f["Face"] for f in edit["Faces"]] == [2, 5]
+    assert edit["Models"][0] == {"Name": "painter", "Sha256": "ab" * 32}
+    assert said["XMP-xmpMM:History"][0]["SoftwareAgent"] == mark.SOFTWARE
+    if old:
+        assert said["XMP-dc:Format"] == "image/x"
+
+
+@pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
+def test_a_file_that_exiftool_wrote_anew_keeps_its_marks(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(marked("JPEG"))
+    command = ["exiftool", "-q", "-XMP-dc:title=Hello", "-overwrite_original", str(path)]
+    subprocess.run(command, check=True)
+    found = Photo.read(path).metadata.xmp
+    assert b"Hello" in found and marks_in(found) == [MARK]
+    assert len(marks_in(merged(found, MARK))) == 2
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "facepaint", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_inspect_says_it_in_words_and_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(marked("PNG"))
+    done = run("inspect", path)
+    assert done.returncode == 0 and done.stderr == ""
+    for said in ("edited by FacePaint, once", "face 2 (30×40 pixels at 1,2): happy", "ab" * 32):
+        assert said in done.stdout
+    document = json.loads(run("inspect", path, "--json").stdout)
+    assert document["edited_by_facepaint"] is True
+    assert document["edits"][0]["faces"][0]["set"] == {"jawOpen": 0.3}
+    path.write_bytes(Photo.read(drawing()).encode("PNG"))
+    assert "no mark" in run("inspect", path).stdout
+    for bad in (tmp_path, tmp_path / "none.jpg", Path(__file__)):
+        done = run("inspect", bad)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def test_inspect_reads_films(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(film())
+    assert not inspect(path).marks
+    with path.open("r+b") as file:
+        mp4.write_xmp(file, packet(MARK))
+    assert inspect(path).marks == (MARK,)
+
+
+def test_no_mark_in_command_and_batch(portrait: np.ndarray, tmp_path: Path) -> None:
+    home = tmp_path / "in"
+    home.mkdir()
+    Image.fromarray(portrait).save(home / "a.png")
+    outs = [tmp_path / "edit.png", tmp_path / "out" / "a.png"]
+    commands = [["edit", home / "a.png", outs[0]], ["batch", home, tmp_path / "out"]]
+    for command, out in zip(commands, outs, strict=True):
+        again = ["--overwrite"] if command[0] == "edit" else ["--resume"]
+        assert run(*command, "--to", "neutral").returncode == 0
+        assert len(inspect(out).marks) == 1
+        with_mark = Photo.read(out)
+        assert run(*command, "--to", "neutral", "--no-mark", *again).returncode == 0
+        if command[0] == "edit":
+            assert not inspect(out).marks
+        assert np.array_equal(Photo.read(out).pixels, with_mark.pixels)
