@@ -8,7 +8,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -30,6 +30,7 @@ _SIGNATURES = {  # how files begin, as regular expressions
     rb"....ftyp(hei|hev|mif|msf)": "is a HEIC",
     rb"\xff\xd8|\x89PNG|RIFF....WEBP|II\*\0|MM\0\*": "is a truncated or damaged",
 }
+_BAND = 1 << 21  # pixels that are converted at a time
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
 _XMP_EXTENSION = re.compile(  # digest of the whole, its length, offset of this part, the part
     rb"http://ns\.adobe\.com/xmp/extension/\0([0-9A-F]{32}).{4}(.{4})(.*)", re.DOTALL
@@ -92,20 +93,26 @@ def opened(path: str | os.PathLike[str]) -> IO[bytes]:
 
 
 def _decode(source: IO[bytes] | Image.Image, name: str) -> Photo:
+    image = None
     try:
         image = source if isinstance(source, Image.Image) else _open(source, name)
-        if image.width * image.height > settings.MAX_PIXELS:
+        if image.width * image.height > _most_pixels(image):
             raise Image.DecompressionBombError
         image.load()
         return _from_image(image, name, _is_lossless(image, source), image is not source)
     except Image.DecompressionBombError as cause:
-        limit = f"{settings.MAX_PIXELS / 1e6:g} megapixels"
+        limit = f"{_most_pixels(image) / 1e6:g} megapixels"
         raise error(f"{name} has more than {limit}, the most that is read; shrink it") from cause
     except PhotoError:
         raise
     except Exception as cause:  # Pillow's readers raise nearly anything on damaged files
         reason = str(cause) or type(cause).__name__
         raise error(f"{name} is truncated or damaged ({reason}); copy or export it anew") from cause
+
+
+def _most_pixels(image: Image.Image | None) -> int:
+    webp = image is not None and image.format == "WEBP"
+    return min(settings.MAX_PIXELS, settings.MAX_WEBP) if webp else settings.MAX_PIXELS
 
 
 def _open(file: IO[bytes], name: str) -> Image.Image:
@@ -155,14 +162,20 @@ def _turn_upright(image: Image.Image) -> None:
 
 def _from_deep_grey(image: Image.Image, name: str) -> Image.Image:
     """Grey of 16 bits in 8, with an alpha where the file calls one grey value transparent."""
-    values = np.asarray(image)
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
-        what = f"{name} has grey values of {values.dtype} beyond 16 bits"
-        raise error(f"{what}; export it with 8 or 16 bits")
-    scaled = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
-    if "transparency" in image.info:
-        opaque = np.uint8(255) * (values != image.info["transparency"])
-        scaled.putalpha(Image.fromarray(opaque))
+    clear = image.info.get("transparency")
+    grey = np.empty((image.height, image.width), np.uint8)
+    alpha = None if clear is None else np.empty_like(grey)
+    for rows, band in _bands(image):
+        values = np.asarray(band)
+        if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
+            what = f"{name} has grey values of {values.dtype} beyond 16 bits"
+            raise error(f"{what}; export it with 8 or 16 bits")
+        grey[rows] = (values.astype(np.uint32) + 128) // 257
+        if alpha is not None:
+            alpha[rows] = np.uint8(255) * (values != clear)
+    scaled = Image.fromarray(grey)
+    if alpha is not None:
+        scaled.putalpha(Image.fromarray(alpha))
     return scaled
 
 
@@ -181,10 +194,22 @@ def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 def _planes(image: Image.Image) -> tuple[Bytes, Bytes | None]:
     """Writable RGB and, where the image has one, alpha."""
-    if image.has_transparency_data:
-        rgba = np.asarray(image.convert("RGBA"))
-        return np.ascontiguousarray(rgba[..., :3]), rgba[..., 3].copy()
-    return np.array(image if image.mode == "RGB" else image.convert("RGB")), None
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    alpha = np.empty(pixels.shape[:2], np.uint8) if image.has_transparency_data else None
+    for rows, band in _bands(image):
+        values = np.asarray(band.convert("RGB" if alpha is None else "RGBA"))
+        pixels[rows] = values[..., :3]
+        if alpha is not None:
+            alpha[rows] = values[..., 3]
+    return pixels, alpha
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """The image some rows at a time, so that no copies of a large one lie beside it."""
+    step = max(1, _BAND // image.width)
+    for top in range(0, image.height, step):
+        bottom = min(top + step, image.height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
 
 
 def _metadata(image: Image.Image) -> Metadata:

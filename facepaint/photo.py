@@ -28,6 +28,7 @@ Bytes = npt.NDArray[np.uint8]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | Bytes | Photo"
 
 MAX_PIXELS = 120_000_000  # a small file can claim to be this large and fill the memory
+MAX_WEBP = 70_000_000  # pixels; Pillow takes 16 bytes for each while it reads one
 JPEG_QUALITY = 95
 
 FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}
