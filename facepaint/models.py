@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from facepaint.errors import WeightsError
+from facepaint.files import write_whole
 
 WEIGHTS = Path(__file__).with_name("weights")
 MANIFEST = "manifest.json"
@@ -35,10 +36,14 @@ class Model:
 def open_model(name: str, folder: Path = WEIGHTS) -> Model:
     """The model `name` of a folder of weights, verified by its sha256.
 
-    Raises WeightsError where the file is missing or is not the one that the manifest names.
+    Raises WeightsError where the file is missing, is not the one that the manifest names, or is
+    another model under this name.
     """
     data, digest = _verified(name, folder)
-    return _opened(data, digest, f"{folder}: {name}")
+    model = _opened(data, digest, f"{folder}: {name}")
+    if model.card.get("name") != name:
+        raise WeightsError(f"{folder}: what is there as the {name} is another model")
+    return model
 
 
 def open_file(path: Path) -> Model:
@@ -57,7 +62,7 @@ def _opened(data: bytes, digest: str, what: str) -> Model:
     options.log_severity_level = 3
     try:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        card = json.loads(session.get_modelmeta().custom_metadata_map[CARD_KEY])
+        card = dict(json.loads(session.get_modelmeta().custom_metadata_map[CARD_KEY]))
     except Exception as error:
         raise WeightsError(f"{what} is not a model of FacePaint's") from error
     return Model(session, card, digest)
@@ -67,11 +72,11 @@ def _verified(name: str, folder: Path) -> tuple[bytes, str]:
     """The bytes of a model and their sha256, which is what the manifest says."""
     try:
         entry = read_manifest(folder)[name]
-        data = (folder / entry["file"]).read_bytes()
-    except (OSError, KeyError, TypeError) as error:
+        data, wanted = (folder / Path(entry["file"]).name).read_bytes(), entry["sha256"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{folder}: no weights of the {name} there") from error
     digest = hashlib.sha256(data).hexdigest()
-    if digest != entry["sha256"]:
+    if digest != wanted:
         what = f"{folder / entry['file']} is not the file that {MANIFEST} names (sha256 differs)"
         raise WeightsError(f"{what}; install FacePaint again")
     return data, digest
@@ -81,7 +86,7 @@ def read_manifest(folder: Path = WEIGHTS) -> dict[str, dict[str, str]]:
     """What weights a folder holds: name → file and sha256."""
     try:
         manifest: dict[str, dict[str, str]] = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{folder}: no readable {MANIFEST} of weights there") from error
     return manifest
 
@@ -92,7 +97,7 @@ def write_entry(folder: Path, name: str, file: str) -> None:
     manifest = read_manifest(folder) if path.exists() else {}
     digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
     manifest[name] = {"file": file, "sha256": digest}
-    path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    write_whole(path, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 
 def batch(crops: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:

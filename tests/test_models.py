@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import facepaint
-from facepaint.models import MANIFEST, WEIGHTS, open_model, read_manifest
+from facepaint.models import CARD_KEY, MANIFEST, WEIGHTS, open_model, read_manifest, write_entry
 
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 NAMES = sorted(read_manifest())
 
 
@@ -72,6 +74,86 @@ def test_a_foreign_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text(json.dumps(entry))
     with pytest.raises(facepaint.WeightsError, match="is not a model of FacePaint's"):
         open_model("reader", tmp_path)
+
+
+def onnx_folder(folder: Path, name: str, card: object | None) -> Path:
+    """A folder that gives some foreign ONNX network as the weights of `name`."""
+    onnx = pytest.importorskip("onnx", reason="the lab's extra is not installed")
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    other = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "foreign", [value], [other])
+    model = onnx.helper.make_model(
+        graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)]
+    )
+    if card is not None:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = CARD_KEY, json.dumps(card)
+    (folder / "x.onnx").write_bytes(model.SerializeToString())
+    write_entry(folder, name, "x.onnx")
+    return folder
+
+
+@pytest.mark.parametrize("card", [None, {}, [], {"name": "painter"}, "reader"])
+def test_a_network_that_is_not_what_it_is_called_is_refused(card: object, tmp_path: Path) -> None:
+    folder = onnx_folder(tmp_path, "reader", card)
+    with pytest.raises(facepaint.WeightsError):
+        open_model("reader", folder)
+    assert open_model("reader", onnx_folder(tmp_path, "reader", {"name": "reader"})).sha256
+
+
+def test_models_that_changed_places_are_refused(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    manifest["reader"], manifest["painter"] = manifest["painter"], manifest["reader"]
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(facepaint.WeightsError, match="another model"):
+        facepaint.load(copy)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        '{"reader": {"file": "reader.onnx"}}',
+        '{"reader": {"file": 3, "sha256": "x"}}',
+        '{"reader": {"file": "a\\u0000b", "sha256": "x"}}',
+        '{"reader": {"file": "../../../etc/passwd", "sha256": "x"}}',
+        '{"reader": []}',
+        "[" * 100_000,
+        "\ufeff\udcff",
+    ],
+)
+def test_hostile_manifests_are_refused(manifest: str, copy: Path) -> None:
+    (copy / MANIFEST).write_text(manifest, errors="surrogateescape")
+    with pytest.raises(facepaint.WeightsError) as error:
+        facepaint.load(copy)
+    assert "\n" not in str(error.value) and "root:" not in str(error.value)
+
+
+def test_no_pickle_is_ever_loaded() -> None:
+    """Pickles run what is in them. Whatever reads one must say that it takes tensors alone."""
+    root = Path(__file__).resolve().parents[1]
+    files = [p for n in ("facepaint", "scripts", "benchmarks") for p in (root / n).rglob("*.py")]
+    assert len(files) > 50
+    loads = 0
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            where = f"{path}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {a.name.split(".")[0] for a in node.names}
+                names.add((getattr(node, "module", "") or "").split(".")[0])
+                assert not names & UNSAFE_MODULES, where
+            if isinstance(node, ast.Call):
+                said = ast.unparse(node.func)
+                flags = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                assert said not in ("eval", "exec", "yaml.load", "pd.read_pickle"), where
+                assert flags.get("allow_pickle") in (None, "False"), where
+                if said in ("torch.load", "torch.hub.load_state_dict_from_url") or said.endswith(
+                    ".get_state_dict"
+                ):
+                    loads += 1
+                    assert flags.get("weights_only") == "True", where
+                assert said != "torch.hub.load", where
+    assert loads >= 3, "the search finds what it is to look at"
 
 
 def test_the_painters_card_is_its_metrics() -> None:

