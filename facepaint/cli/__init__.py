@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +23,8 @@ from facepaint.errors import FacePaintError
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake ends in one line on stderr and exit status 2."""
+    with contextlib.suppress(ValueError):  # not the main thread: whoever runs it sees to signals
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         status = cli.main(arguments, "facepaint", standalone_mode=False)
         if isinstance(status, int) and status:  # of an Exit that a command raised
@@ -43,6 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.name is None or error.name.startswith("facepaint"):
             raise
         _fail(f"this needs {error.name}; install it with: pip install 'facepaint[lab]'", 2)
+
+
+def _terminated(*_: object) -> None:
+    """End as after Ctrl-C, so that what is half written is cleared away."""
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _fail(message: str, status: int) -> None:
