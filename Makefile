@@ -13,11 +13,17 @@ test: $(VENV)/.dev  ## install what tests need, check the code and run all tests
 	@scripts/check
 	@scripts/test
 
-check: $(VENV)/.dev  ## format, lint and types
+check: $(VENV)/.dev  ## format, lint, types, licences and known weaknesses of what we stand on
 	@scripts/check
 
 format: $(VENV)/.dev  ## put the code into the house's format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+dist: $(VENV)/.dev  ## build the wheel twice, compare, test it in a clean place; write dist/ with its SBOM
+	@scripts/dist
+
+fuzz: $(VENV)/.dev  ## 200,000 damaged files; goes on where it stopped (runs/fuzz.json)
+	@mkdir -p runs && nice -n 15 $(BIN)/python scripts/fuzz.py 200000 --report runs/fuzz.json
 
 lab: $(VENV)/.dev  ## install everything that training needs
 
@@ -28,7 +34,7 @@ bench: $(VENV)/.dev  ## measure all speeds; writes docs/performance.md
 	@$(BIN)/python benchmarks/bench.py
 
 clean:  ## remove what make made, and nothing else
-	rm -rf $(VENV) demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)
@@ -48,4 +54,4 @@ $(VENV)/.astronaut: $(VENV)/.venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps scikit-image
 	@touch $@
 
-.PHONY: help demo test check format lab figures bench clean
+.PHONY: help demo test check dist fuzz format lab figures bench clean
