@@ -61,7 +61,9 @@ def test_a_mark_comes_back_from_every_format(kind: str) -> None:
     data = marked(kind)
     assert marks_in(Photo.read(data).metadata.xmp) == [MARK]
     assert data == marked(kind), "the same mark gives the same bytes"
-    assert Image.open(io.BytesIO(data)).getxmp()  # as another library reads it
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    assert marks_in(image.info["xmp"]) == [MARK], "as another library finds it"
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -243,12 +245,12 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_packets_are_refused_or_bounded(name: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert marks_in(HOSTILE[name]) == []
     new = merged(HOSTILE[name], MARK)
     assert marks_in(new) in ([MARK], [replace(MARK, former="x")])
     assert b"ENTITY" not in new
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_what_a_mark_says_cannot_steer_a_terminal() -> None:
