@@ -16,6 +16,7 @@ from facepaint._version import __version__
 if TYPE_CHECKING:
     from facepaint.edit import Edit
     from facepaint.errors import (
+        ClipError,
         EditError,
         FacePaintError,
         NoFaceError,
@@ -30,6 +31,7 @@ _HOMES = {
     "BLENDSHAPES": "face",
     "EXPRESSIONS": "face",
     "Box": "face",
+    "ClipError": "errors",
     "Edit": "edit",
     "EditError": "errors",
     "Face": "face",
@@ -45,6 +47,7 @@ __all__ = [
     "BLENDSHAPES",
     "EXPRESSIONS",
     "Box",
+    "ClipError",
     "Edit",
     "EditError",
     "Face",

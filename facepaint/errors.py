@@ -2,6 +2,7 @@
 
 FacePaintError
 ├── PhotoError      a photo that cannot be read or written
+├── ClipError       a clip that cannot be read or written
 ├── NoFaceError     a photo in which no face was found
 ├── EditError       an edit that cannot be made as asked: face, expression or strength
 ├── WeightsError    a weights file that is missing, damaged or foreign
@@ -16,6 +17,10 @@ class FacePaintError(Exception):
 
 class PhotoError(FacePaintError):
     """The photo cannot be read or written."""
+
+
+class ClipError(FacePaintError):
+    """The clip cannot be read or written."""
 
 
 class NoFaceError(FacePaintError):

@@ -18,13 +18,13 @@ from facepaint.composite import composite
 from facepaint.detect import Detector, detect
 from facepaint.edit import Edit
 from facepaint.errors import EditError, NoFaceError
-from facepaint.face import Face
+from facepaint.face import Face, FloatArray
 from facepaint.mark import mark_of, merged
 from facepaint.methods import Method, lookup
 from facepaint.models import WEIGHTS, open_model, read_manifest
 from facepaint.names import DEFAULT_METHOD
 from facepaint.photo import Photo, Source
-from facepaint.read import read
+from facepaint.read import read, reread
 from facepaint.segment import region_mask, visible_face
 
 Kind = TypeVar("Kind", bytes, npt.NDArray[np.uint8], Image.Image, Photo)
@@ -68,6 +68,16 @@ class Painter:
         """
         pixels = Photo.read(image).pixels
         return read(pixels, detect(pixels, detector), self._reader)
+
+    def follow(
+        self, pixels: npt.NDArray[np.uint8], frames: list[FloatArray], looks: int = 2
+    ) -> list[Face]:
+        """What the crops of `frames` show, a face for each, whatever its confidence.
+
+        For the next picture of a clip: pixels uint8 [H, W, 3] RGB, and where each face of the last
+        one should be now. looks: how often a crop is moved to what was seen in it.
+        """
+        return reread(pixels, frames, self._reader, looks)
 
     @overload
     def edit(

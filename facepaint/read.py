@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -31,22 +32,45 @@ def read(pixels: npt.NDArray[np.uint8], boxes: list[Box], reader: Model) -> list
 def _read_chunk(
     pixels: npt.NDArray[np.uint8], boxes: list[Box], reader: Model, first: int
 ) -> list[Face]:
-    frames = [align.frame_of_box(box) for box in boxes]
-    for _ in range(LOOKS):
+    faces = _look(pixels, [align.frame_of_box(box) for box in boxes], reader, LOOKS)
+    kept = [(f, b) for f, b in zip(faces, boxes, strict=True) if f.confidence >= MIN_CONFIDENCE]
+    return [replace(f, index=first + n, box=b) for n, (f, b) in enumerate(kept)]
+
+
+def reread(
+    pixels: npt.NDArray[np.uint8], frames: list[FloatArray], reader: Model, looks: int
+) -> list[Face]:
+    """What the crops of `frames` show, a face for each, numbered in their order; whether it is one
+    its confidence says. For pictures that follow each other, where the frames are nearly known.
+    """
+    faces: list[Face] = []
+    for at in range(0, len(frames), _AT_ONCE):
+        faces += _look(pixels, frames[at : at + _AT_ONCE], reader, looks)
+    return [replace(face, index=n) for n, face in enumerate(faces)]
+
+
+def _look(
+    pixels: npt.NDArray[np.uint8], frames: list[FloatArray], reader: Model, looks: int
+) -> list[Face]:
+    for _ in range(looks):
         seen = reader(crops=batch([align.crop(pixels, frame) for frame in frames]))
         points: list[FloatArray] = [
             align.apply(f, p) for f, p in zip(frames, seen["landmarks"], strict=True)
         ]
         frames = [align.align(p) for p in points]
-    kept = [i for i in range(len(boxes)) if seen["confidence"][i] >= MIN_CONFIDENCE]
     return [
         Face(
-            index=first + n,
-            box=boxes[i],
+            index=i,
+            box=_around(points[i], float(seen["confidence"][i])),
             landmarks=points[i],
             blendshapes=seen["blendshapes"][i].astype(np.float32),
             confidence=float(seen["confidence"][i]),
             probabilities=seen["expressions"][i].astype(np.float32),
         )
-        for n, i in enumerate(kept)
+        for i in range(len(frames))
     ]
+
+
+def _around(points: FloatArray, score: float) -> Box:
+    (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
+    return Box(left, top, right - left, bottom - top, score)

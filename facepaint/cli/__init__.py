@@ -13,12 +13,17 @@ import click
 from facepaint.cli import photos  # noqa: F401  # these join the group, in this order
 
 # isort: split
+from facepaint.cli import video  # noqa: F401
+
+# isort: split
 from facepaint.cli import trust  # noqa: F401
 
 # isort: split
 from facepaint.cli import lab  # noqa: F401
 from facepaint.cli.group import cli
 from facepaint.errors import FacePaintError
+
+_EXTRAS = {"av": "video", "ray": "cluster"}  # by package; the others are the lab's
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("facepaint"):
             raise
-        _fail(f"this needs {error.name}; install it with: pip install 'facepaint[lab]'", 2)
+        extra = _EXTRAS.get(error.name.partition(".")[0], "lab")
+        _fail(f"this needs {error.name}; install it with: pip install 'facepaint[{extra}]'", 2)
 
 
 def _terminated(*_: object) -> None:

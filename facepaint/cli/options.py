@@ -49,6 +49,13 @@ no_mark_option = click.option(
 data_option = click.option(
     "--data", metavar="DIR", help="Folder of labelled faces; else the variable FACEPAINT_DATA."
 )
+face_option = click.option(
+    "--face",
+    "faces",
+    multiple=True,
+    metavar="N[:EXPRESSION][@S]",
+    help="Only this face, or an expression of its own for it (0:happy@0.6); may be repeated.",
+)
 
 
 def edit_options(command: Any) -> Any:

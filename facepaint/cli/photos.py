@@ -15,6 +15,7 @@ from facepaint.cli.options import (
     Bar,
     detector_option,
     edit_options,
+    face_option,
     method_option,
     no_mark_option,
     sign_options,
@@ -27,13 +28,7 @@ from facepaint.edit import Edit
 @click.argument("photo")
 @click.argument("out", required=False)
 @edit_options
-@click.option(
-    "--face",
-    "faces",
-    multiple=True,
-    metavar="N[:EXPRESSION][@S]",
-    help="Only this face, or an expression of its own for it (0:happy@0.6); may be repeated.",
-)
+@face_option
 @click.option("--overwrite", is_flag=True, help="Allow OUT to be PHOTO itself.")
 @no_mark_option
 @sign_options
