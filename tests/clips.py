@@ -124,3 +124,32 @@ def empty(count: int, size: tuple[int, int] = (320, 240)) -> Any:
     ramp = np.linspace(90, 150, size[0], dtype=np.uint8)
     for _ in range(count):
         yield np.repeat(np.tile(ramp, (size[1], 1))[..., None], 3, -1)
+
+
+def head(photo: np.ndarray) -> np.ndarray:
+    """The astronaut's head with its shoulders, [200, 170, 3]."""
+    return np.ascontiguousarray(photo[10:210, 140:310])
+
+
+def other(person: np.ndarray) -> np.ndarray:
+    """Somebody else: mirrored, darker, another colour of skin and hair, a narrower face."""
+    dark = person[:, ::-1].astype(np.float32) * (0.62, 0.5, 0.55)
+    return cv2.resize(dark.astype(np.uint8), None, fx=0.82, fy=1.0, interpolation=cv2.INTER_AREA)
+
+
+def stage(
+    people: Iterable[tuple[np.ndarray, tuple[float, float]]], size: tuple[int, int] = (480, 270)
+) -> np.ndarray:
+    """People before a wall, the later ones in front; each with the middle of the head, in pixels,
+    which may lie outside."""
+    (picture,) = empty(1, size)
+    for person, at in people:
+        high, wide = person.shape[:2]
+        mask = np.zeros((high, wide), np.float32)
+        cv2.ellipse(mask, (wide // 2, high // 2), (wide // 2 - 9, high // 2 - 9), 0, 0, 360, 1, -1)
+        mask = cv2.GaussianBlur(mask, (0, 0), 3)[..., None]
+        move = np.array([[1, 0, at[0] - wide / 2], [0, 1, at[1] - high / 2]], np.float32)
+        cover = cv2.warpAffine(mask, move, size)[..., None]
+        placed = cv2.warpAffine(person, move, size).astype(np.float32)
+        picture = np.rint(picture + cover * (placed - picture)).astype(np.uint8)
+    return picture

@@ -33,7 +33,8 @@ _LIKE_BEFORE = 0.95  # similarity above which a crop adds nothing to the gallery
 _GALLERY = 8  # crops by which a person is known
 # Lengths in sides of the crop, which is about 1.6 times as wide as the face.
 _ONE = 0.3  # centres nearer than this are one face
-_NEAR = 1.0  # centres nearer than this may cover each other
+_COVERED = 0.6  # of a face nearer than this to another one, part may be hidden
+_NEAR = 1.0  # two faces nearer than this may be taken for each other
 _LEAP = 0.5  # a face that is further from where it should be is another one
 _GROWTH = 1.5  # nor does it become so much larger or smaller from frame to frame
 _SWAPPED = 0.05  # similarity by which two people must fit better the other way round
@@ -119,6 +120,7 @@ class Tracker:
             if not any(_apart(sight, s) < _NEAR for t, s in sights.items() if t is not track):
                 track.remember(sight.seen)
         self._here, self._started = list(sights), True
+        self._gone = [track for track in self._gone if track.index is not None]
         self._confirm(time)
         return {track: track.steady(sight.face, time) for track, sight in sights.items()}
 
@@ -148,6 +150,8 @@ class Tracker:
             if any(_apart(new, other) < _ONE for other in sights.values()):
                 continue
             track = self._known(new)
+            if track is None and any(_apart(new, other) < _COVERED for other in sights.values()):
+                continue  # who it is will be seen when nobody is before it
             if track is None:
                 track = Track(time, time if self._started else -np.inf, [new.seen])
             else:
