@@ -77,6 +77,7 @@ class Source:
             s.type for s in self.container.streams if s is not self.video and s not in self.copied
         ]
         self._rate = self.video.guessed_rate or self.video.average_rate or Fraction(25)
+        self.matrix: tuple[int, ...] | None = None  # of the first frame: what turns it upright
         self._pts: int | None = None
 
     @property
@@ -102,6 +103,8 @@ class Source:
                     yield packet
 
     def _stamped(self, frame: VideoFrame) -> VideoFrame:
+        if self._pts is None:
+            self.matrix = matrix(frame)
         base = self.video.time_base or 1 / self.rate
         step = max(1, round(1 / (self.rate * base)))
         if self._pts is not None and (frame.pts is None or frame.pts <= self._pts):
@@ -186,7 +189,7 @@ class Target:
         stream.time_base = frame.time_base
         if codec is _HEVC and self._kind != "matroska":
             context.codec_tag = "hvc1"  # without it Apple's players show nothing
-        stream.set_display_matrix(matrix(frame))
+        stream.set_display_matrix(self._source.matrix)
         stream.metadata.update(source.metadata)
         for old in self._source.copied:
             self._copied[old.index] = self._copy_of(old)

@@ -42,8 +42,7 @@ def planar(frame: VideoFrame) -> VideoFrame:
         return frame
     made = frame.reformat(format="yuv444p", dst_colorspace=_BT709, dst_color_range=1)
     made.colorspace, made.color_range = _BT709, 1
-    made.pts, made.time_base = frame.pts, frame.time_base
-    return made
+    return _stamped(made, frame)
 
 
 def orientation(matrix: tuple[int, ...] | None) -> Orientation:
@@ -209,7 +208,13 @@ def _copy(frame: VideoFrame) -> VideoFrame:
 
 
 def _like(made: VideoFrame, frame: VideoFrame) -> VideoFrame:
-    made.pts, made.time_base = frame.pts, frame.time_base
     made.colorspace, made.color_range = frame.colorspace, frame.color_range
     made.color_primaries, made.color_trc = frame.color_primaries, frame.color_trc
+    return _stamped(made, frame)
+
+
+def _stamped(made: VideoFrame, frame: VideoFrame) -> VideoFrame:
+    made.pts = frame.pts
+    if frame.time_base:
+        made.time_base = frame.time_base
     return made

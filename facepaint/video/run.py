@@ -23,7 +23,7 @@ from facepaint.face import Box, Face
 from facepaint.painter import Painter
 from facepaint.photo import Photo
 from facepaint.video import planes
-from facepaint.video.clip import DamagedError, Packet, Source, Target, kind, matrix
+from facepaint.video.clip import DamagedError, Packet, Source, Target, kind
 from facepaint.video.track import Track, Tracker
 
 Pixels = npt.NDArray[np.uint8]
@@ -144,7 +144,6 @@ class _Run:
         self._waiting: deque[_Moment] = deque()
         self._start: float | None = None
         self._boxes: dict[Track, Box] = {}
-        self._upright = planes.UPRIGHT
         self._out = out
         self._total = clip.frames
         if seconds is not None:
@@ -197,9 +196,7 @@ class _Run:
     def _take(self, frame: VideoFrame) -> None:
         """Find the faces of a frame, and let it wait; paint those that have waited long enough."""
         frame, time = planes.planar(frame), _time(frame)
-        self._upright = planes.orientation(matrix(frame))
-        upright = np.ascontiguousarray(planes.turned(planes.to_rgb(frame), self._upright))
-        faces = self._tracker(upright, time)
+        faces = self._tracker(self._upright(planes.to_rgb(frame)), time)
         for track, face in faces.items():
             self._boxes.setdefault(track, face.box)
         self._waiting.append(
@@ -237,15 +234,19 @@ class _Run:
             return None
         edit = self._edit
         mine = edit.get(track.index) if isinstance(edit, Mapping) else edit
-        return replace(mine, strength=mine.strength * fade) if mine is not None and fade else None
+        if mine is None or not mine.strength * fade:
+            return None
+        return replace(mine, strength=mine.strength * fade)
 
     def _painted(self, frame: VideoFrame, edits: list[tuple[Face, Edit]]) -> VideoFrame:
-        how = planes.orientation(matrix(frame))
         before = planes.to_rgb(frame)
-        photo = Photo(np.ascontiguousarray(planes.turned(before, how)))
         after = np.empty_like(before)
-        planes.turned(after, how)[:] = self._painter.repaint(photo, edits).pixels
+        painted = self._painter.repaint(Photo(self._upright(before)), edits).pixels
+        planes.turned(after, planes.orientation(self._clip.matrix))[:] = painted
         return planes.with_change(frame, before, after)
+
+    def _upright(self, stored: Pixels) -> Pixels:
+        return np.ascontiguousarray(planes.turned(stored, planes.orientation(self._clip.matrix)))
 
     def _name_people(self) -> None:
         """Say who is in the clip; EditError where only others were asked for."""

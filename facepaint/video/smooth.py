@@ -62,11 +62,12 @@ class SteadyFace:
     def __call__(self, face: Face, time: float) -> Face:
         """The face of the frame at `time`, seconds, steadied by those before."""
         frame = align.align(face.landmarks)
-        inside = align.apply(align.invert(frame), face.landmarks)
-        steady = self._frame_of(self._pose(self._pose_of(frame), time))
+        shape = self._landmarks(align.apply(align.invert(frame), face.landmarks), time)
+        # by all landmarks: those few by which faces are aligned tremble more
+        pose = self._pose_of(align.fit_similarity(shape, face.landmarks))
         return replace(
             face,
-            landmarks=align.apply(steady, self._landmarks(inside, time)),
+            landmarks=align.apply(self._frame_of(self._pose(pose, time)), shape),
             blendshapes=np.asarray(self._blendshapes(face.blendshapes, time), np.float32),
         )
 

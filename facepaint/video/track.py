@@ -30,6 +30,8 @@ _KEEP = 0.3  # confidence; below it a face that was followed is lost
 _SAME = 0.85  # similarity from which two crops show the same person
 _STEADY = 0.92  # similarity of neighbouring frames; below it there may have been a cut
 _LIKE_BEFORE = 0.95  # similarity above which a crop adds nothing to the gallery
+_STRANGE = 0.72  # similarity below which nobody who is followed can have become in small steps
+_LEARN_EVERY = 0.5  # seconds between crops for the gallery, which so takes in no cross-fade
 _GALLERY = 8  # crops by which a person is known
 # Lengths in sides of the crop, which is about 1.6 times as wide as the face.
 _ONE = 0.3  # centres nearer than this are one face
@@ -58,6 +60,7 @@ class Track:
     speed: FloatArray = field(default_factory=lambda: np.zeros((2, 3), np.float32))
     last: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
     time: float = 0.0
+    learnt: float = -np.inf
     steady: SteadyFace = field(default_factory=SteadyFace)
 
     def place(self, face: Face, time: float, seen: FloatArray) -> None:
@@ -75,7 +78,9 @@ class Track:
 
     def remember(self, seen: FloatArray) -> None:
         """Take a crop into the gallery that shows the person in a new way."""
-        if _SAME < self.likeness(seen) < _LIKE_BEFORE:
+        due = self.time >= self.learnt + _LEARN_EVERY
+        if due and _SAME < self.likeness(seen) < _LIKE_BEFORE:
+            self.learnt = self.time
             self.gallery.append(seen)
             if len(self.gallery) > _GALLERY:
                 del self.gallery[1]  # the first, whole and sharp, stays
@@ -185,8 +190,16 @@ def _is_there(track: Track, frame: FloatArray, sight: _Sight, shape: tuple[int, 
         and 0 <= x < shape[1]
         and 0 <= y < shape[0]
         and _distance(sight.frame, frame) < _LEAP
-        and (similarity(sight.seen, track.last) >= _STEADY or track.likeness(sight.seen) >= _SAME)
+        and _looks_like(track, sight.seen)
     )
+
+
+def _looks_like(track: Track, seen: FloatArray) -> bool:
+    """Whether a person can look so now: as known, or little changed since the last frame."""
+    likeness = track.likeness(seen)
+    if similarity(seen, track.last) >= _STEADY:
+        return likeness >= _STRANGE
+    return likeness >= _SAME
 
 
 def _told_apart(sights: dict[Track, _Sight]) -> dict[Track, _Sight]:
