@@ -143,7 +143,6 @@ class _Run:
         self._tracker = Tracker(lambda pixels: painter.faces(pixels, search), painter.follow)
         self._waiting: deque[_Moment] = deque()
         self._start: float | None = None
-        self._boxes: dict[Track, Box] = {}
         self._out = out
         self._total = clip.frames
         if seconds is not None:
@@ -197,8 +196,6 @@ class _Run:
         """Find the faces of a frame, and let it wait; paint those that have waited long enough."""
         frame, time = planes.planar(frame), _time(frame)
         faces = self._tracker(self._upright(planes.to_rgb(frame)), time)
-        for track, face in faces.items():
-            self._boxes.setdefault(track, face.box)
         self._waiting.append(
             _Moment(frame, time, {t: (face, t.since) for t, face in faces.items()})
         )
@@ -252,7 +249,7 @@ class _Run:
         """Say who is in the clip; EditError where only others were asked for."""
         start = self._start or 0.0
         self.report.people = [
-            Person(n, track.first - start, self._boxes[track])
+            Person(n, track.first - start, track.box)
             for n, track in enumerate(self._tracker.people)
         ]
         count = len(self.report.people)

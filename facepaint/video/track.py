@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.face import Face, FloatArray
+from facepaint.face import Box, Face, FloatArray
 from facepaint.video.appearance import describe, similarity
 from facepaint.video.smooth import SteadyFace
 
@@ -47,13 +47,14 @@ class Track:
     """One person of a clip.
 
     index: number in order of appearance; None until the person has stayed for CONFIRM.
-    first: seconds, of the first frame that showed the person.
+    first, box: seconds and place, where the person was first seen.
     since: seconds, from when on the person is seen without a gap; minus infinity if from the
     clip's beginning.
     """
 
     first: float
     since: float
+    box: Box
     gallery: list[FloatArray]
     index: int | None = None
     frame: FloatArray = field(default_factory=lambda: align.IDENTITY)
@@ -72,6 +73,11 @@ class Track:
     def expected(self, time: float) -> FloatArray:
         """The frame of the crop if the person moves on as before."""
         return np.asarray(self.frame + self.speed * (time - self.time), np.float32)
+
+    def become(self, known: Track) -> None:
+        """Be the same person as another track."""
+        self.index, self.first, self.box = known.index, known.first, known.box
+        self.gallery = known.gallery
 
     def likeness(self, seen: FloatArray) -> float:
         return max(similarity(seen, known) for known in self.gallery)
@@ -134,8 +140,16 @@ class Tracker:
         self._confirm(np.inf)
 
     def _confirm(self, time: float) -> None:
+        """Give numbers to those who have stayed; who came in from the edge may be known only now."""
         for track in self._here:
-            if track.index is None and time - track.first >= CONFIRM:
+            if track.index is not None or time - track.first < CONFIRM:
+                continue
+            known = self._known(track.last)
+            if known is not None:
+                self._gone.remove(known)
+                track.become(known)
+                self.people[known.index or 0] = track
+            else:
                 track.index = len(self.people)
                 self.people.append(track)
 
@@ -154,11 +168,11 @@ class Tracker:
             new = _sight(pixels, face)
             if any(_apart(new, other) < _ONE for other in sights.values()):
                 continue
-            track = self._known(new)
+            track = self._known(new.seen)
             if track is None and any(_apart(new, other) < _COVERED for other in sights.values()):
                 continue  # who it is will be seen when nobody is before it
             if track is None:
-                track = Track(time, time if self._started else -np.inf, [new.seen])
+                track = Track(time, time if self._started else -np.inf, face.box, [new.seen])
             else:
                 self._gone.remove(track)
                 if track not in self._here:  # a gap
@@ -168,9 +182,9 @@ class Tracker:
             track.frame, track.time = new.frame, time
             sights[track] = new
 
-    def _known(self, new: _Sight) -> Track | None:
-        """Who of those that have gone this is."""
-        likeness = [(track.likeness(new.seen), n) for n, track in enumerate(self._gone)]
+    def _known(self, seen: FloatArray) -> Track | None:
+        """Who of those that have gone looks so."""
+        likeness = [(track.likeness(seen), n) for n, track in enumerate(self._gone)]
         best, n = max(likeness, default=(0.0, 0))
         return self._gone[n] if best >= _SAME else None
 
