@@ -157,11 +157,12 @@ def _to_yuv(
 
 def _changed(before: Pixels, after: Pixels) -> tuple[slice, slice]:
     """Rows and columns outside of which the two are the same."""
-    rows = np.flatnonzero((before != after).any((1, 2)))
+    differs = before != after
+    rows = np.flatnonzero(differs.reshape(len(differs), -1).any(1))
     if not len(rows):
         return slice(0, 0), slice(0, 0)
     part = slice(int(rows[0]), int(rows[-1]) + 1)
-    columns = np.flatnonzero((before[part] != after[part]).any((0, 2)))
+    columns = np.flatnonzero(differs[part].any(0).any(-1))
     return part, slice(int(columns[0]), int(columns[-1]) + 1)
 
 

@@ -140,7 +140,7 @@ class Tracker:
         self._confirm(np.inf)
 
     def _confirm(self, time: float) -> None:
-        """Give numbers to those who have stayed; who came in from the edge may be known only now."""
+        """Give numbers to those who have stayed; who came in from the edge is known now."""
         for track in self._here:
             if track.index is not None or time - track.first < CONFIRM:
                 continue
