@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from facepaint.credentials import Credentials
 from facepaint.edit import Edit
@@ -25,9 +25,13 @@ from facepaint.errors import FacePaintError, NoFaceError, PhotoError
 from facepaint.files import whole_lines
 from facepaint.photo import FORMATS, Photo
 
+if TYPE_CHECKING:
+    from facepaint.painter import Painter
+
 MANIFEST = "manifest.jsonl"
 Line = dict[str, Any]
 Progress = Callable[[int, int], None]
+Sign = Callable[[bytes], bytes]  # from a file to the same one with a signed manifest
 _AHEAD = 4  # photos handed to each worker before it asks for them
 
 
@@ -85,9 +89,19 @@ def find(folder: Path, out: Path | None = None) -> list[str]:
         here = Path(home)
         kept = (d for d in folders if not d.startswith(".") and (here / d).resolve() != own)
         folders[:] = sorted(kept)
-        photos = (f for f in files if not f.startswith(".") and _suffix(f) in FORMATS)
+        photos = (f for f in files if is_photo(f))
         names += [str((here / f).relative_to(folder)) for f in photos]
     return sorted(names)
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file of this name is one to edit."""
+    return not name.startswith(".") and _suffix(name) in FORMATS
+
+
+def format_of(name: str) -> str:
+    """The format that a photo of this name has."""
+    return FORMATS[_suffix(name)]
 
 
 def _suffix(name: str) -> str:
@@ -116,11 +130,11 @@ def _still_holds(job: Job, name: str, line: Line, wanted: Line) -> bool:
         and line["edit"] == wanted
         and result.is_file()
         and photo.is_file()
-        and line["sha256"] == _hash(photo.read_bytes())
+        and line["sha256"] == hashed(photo.read_bytes())
     )
 
 
-def _hash(data: bytes) -> str:
+def hashed(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
@@ -193,35 +207,58 @@ _WORKER: dict[str, Any] = {}  # of this process: its job and its painter, loaded
 
 
 def _load(job: Job) -> None:
+    _WORKER.update(job=job, painter=loaded(job.weights, job.method, job.mark))
+
+
+def loaded(weights: str | None, method: str | None, mark: bool | None) -> Painter:
+    """The painter of a process that is one worker of several."""
     import cv2
 
     from facepaint.painter import Painter
 
     cv2.setNumThreads(1)  # one worker a core
-    asked: dict[str, Any] = {"weights": job.weights, "method": job.method, "mark": job.mark}
-    painter = Painter(**{k: v for k, v in asked.items() if v is not None})
-    _WORKER.update(job=job, painter=painter)
+    asked: dict[str, Any] = {"weights": weights, "method": method, "mark": mark}
+    return Painter(**{k: v for k, v in asked.items() if v is not None})
 
 
 def _one(name: str) -> Line:
+    job: Job = _WORKER["job"]
+
+    def write(name: str, photo: Photo, sign: Sign | None) -> None:
+        target = job.out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        photo.save(target, overwrite=True, sign=sign)
+
+    def read(name: str) -> bytes:
+        return (job.source / name).read_bytes()
+
+    painter = _WORKER["painter"]
+    return line_of(name, job.edit, painter, job.detector, read, write, job.credentials)
+
+
+def line_of(
+    name: str,
+    edit: Edit,
+    painter: Painter,
+    detector: str | None,
+    read: Callable[[str], bytes],
+    write: Callable[[str, Photo, Sign | None], None],
+    credentials: Credentials | None = None,
+) -> Line:
     """Edit one photo and write its result; whatever goes wrong with it is in the line."""
-    job, painter = _WORKER["job"], _WORKER["painter"]
     began = time.perf_counter()
-    line: Line = {"photo": name, "sha256": None, "edit": plain(job.edit), "faces": 0}
+    line: Line = {"photo": name, "sha256": None, "edit": plain(edit), "faces": 0}
     line["error"] = None
     try:
-        data = (job.source / name).read_bytes()
-        line["sha256"] = _hash(data)
+        data = read(name)
+        line["sha256"] = hashed(data)
         photo = Photo.read(data)
-        faces = painter.faces(photo, job.detector)
+        faces = painter.faces(photo, detector)
         if not faces:
             raise NoFaceError("no face found")
         line["faces"] = len(faces)
-        result = painter.repaint(photo, [(face, job.edit) for face in faces])
-        target = job.out / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        sign = job.credentials.signer(data, photo, result) if job.credentials else None
-        result.save(target, overwrite=True, sign=sign)
+        result = painter.repaint(photo, [(face, edit) for face in faces])
+        write(name, result, credentials.signer(data, photo, result) if credentials else None)
     except (FacePaintError, OSError, MemoryError) as error:
         line["error"] = str(error) or type(error).__name__
     return line | {"seconds": round(time.perf_counter() - began, 3)}

@@ -23,7 +23,11 @@ from facepaint.cli import lab  # noqa: F401
 from facepaint.cli.group import cli
 from facepaint.errors import FacePaintError
 
-_EXTRAS = {"av": "video", "ray": "cluster"}  # by package; the others are the lab's
+_EXTRAS = {
+    "av": "video",
+    "ray": "cluster",
+    "fsspec": "cluster",
+}  # by package; the others are the lab's
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

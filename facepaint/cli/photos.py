@@ -95,6 +95,14 @@ def edit(
 @click.option("--watch", is_flag=True, help="Stay, and edit what comes into IN; Ctrl-C ends it.")
 @no_mark_option
 @sign_options
+@click.option(
+    "--engine",
+    type=click.Choice(["processes", "ray"]),
+    default="processes",
+    show_default=True,
+    help="What hands the photos to the workers; with ray, IN and OUT may be URLs.",
+)
+@click.option("--address", metavar="HOST:PORT", help="A running Ray; else one on this machine.")
 @method_option
 @detector_option
 @weights_option
@@ -107,6 +115,8 @@ def batch(
     unmarked: bool,
     certificate: str | None,
     key: str | None,
+    engine: str,
+    address: str | None,
     method: str | None,
     detector: str | None,
     weights: str | None,
@@ -122,16 +132,26 @@ def batch(
     common = given.common(asked, {})
     if asked["like"]:
         common["like"] = given.like(given.painter(weights, method), asked["like"])
-    job = folders.Job(
-        Path(source),
-        Path(out),
+    chosen = (
         Edit(**common),
         weights,
         method,
         given.detector(detector),
-        mark=False if unmarked else None,
-        credentials=given.credentials(certificate, key, unmarked),
+        False if unmarked else None,
+        given.credentials(certificate, key, unmarked),
     )
+    if engine == "ray":
+        from facepaint import cluster
+
+        if watch:
+            raise click.UsageError("--watch is not for --engine ray")
+        with Bar("photos") as bar:
+            there = cluster.Job(source, out, *chosen)
+            _tell(cluster.run(there, workers, resume, address, bar), out)
+        return
+    if address or "://" in source + out:
+        raise click.UsageError("--address and URLs need --engine ray")
+    job = folders.Job(Path(source), Path(out), *chosen)
     with Bar("photos") as bar:
         if not watch:
             _tell(folders.run(job, workers, resume, bar), out)

@@ -1,0 +1,160 @@
+"""Cluster: a batch on Ray, from and to a folder or URL that all its machines can reach.
+
+Ray Data (Moritz et al. 2018, "Ray") hands the photos out, holds back when workers cannot keep up,
+starts a worker anew that was killed and gives it its photos again. Each worker loads the networks
+once and writes its results itself; only lines of the manifest come back.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from facepaint import batch
+from facepaint.batch import Line, Progress, Sign
+from facepaint.credentials import Credentials
+from facepaint.edit import Edit
+from facepaint.errors import PhotoError
+from facepaint.photo import Photo
+from facepaint.storage import Folder
+
+_BLOCK = 16  # photos that a worker takes at once, and does again if it is killed
+_STORE = 120_000_000  # bytes of shared memory for a Ray of our own: only names and lines go through
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done to every photo; as of `batch.Job`, but source and out may be URLs."""
+
+    source: str
+    out: str
+    edit: Edit
+    weights: str | None = None
+    method: str | None = None
+    detector: str | None = None
+    mark: bool | None = None
+    credentials: Credentials | None = None
+
+
+def run(
+    job: Job,
+    workers: int = 1,
+    resume: bool = False,
+    address: str | None = None,
+    progress: Progress | None = None,
+) -> list[Line]:
+    """Edit every photo in job.source into job.out, under the same relative names.
+
+    address: of a running Ray, as of `ray.init`; None starts one on this machine and ends it.
+    Returns the manifest's line of each photo, in the order of their names, as `batch.run` does, and
+    raises what it raises. Without Ray, ModuleNotFoundError.
+    """
+    source, out = Folder(job.source), Folder(job.out)
+    if source.is_same(out):
+        raise PhotoError(f"{job.out} is the folder of the photos; name another for the results")
+    names = source.names(out)
+    if not names:
+        raise PhotoError(f"{job.source}: no photo there")
+    if out.has_manifest() and not resume:
+        raise PhotoError(f"{job.out} holds a batch already; --resume goes on with it")
+    done = out.lines()
+    with _ray(workers, address), out.manifest() as manifest:
+        for count, (name, line) in enumerate(_edited(job, names, done, workers), 1):
+            if line is not None:
+                manifest.append(line)
+                done[name] = line
+            if progress:
+                progress(count, len(names))
+    return [done[name] for name in names]
+
+
+class Worker:
+    """What runs in each of Ray's actors: a painter, loaded once."""
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._painter = job, batch.loaded(job.weights, job.method, job.mark)
+        self._source, self._out = Folder(job.source), Folder(job.out)
+
+    def __call__(self, row: dict[str, str]) -> dict[str, str]:
+        """From {name, before} to {name, line}: lines of the manifest as JSON, "" for none; none
+        comes back for a photo that need not be done again."""
+        name, before = row["name"], row["before"]
+        if before and self._still_holds(name, json.loads(before)):
+            return {"name": name, "line": ""}
+        line = batch.line_of(
+            name,
+            self._job.edit,
+            self._painter,
+            self._job.detector,
+            self._source.read,
+            self._write,
+            self._job.credentials,
+        )
+        return {"name": name, "line": json.dumps(line)}
+
+    def _write(self, name: str, photo: Photo, sign: Sign | None) -> None:
+        data = photo.encode(batch.format_of(name))
+        self._out.write(name, sign(data) if sign else data)
+
+    def _still_holds(self, name: str, line: Line) -> bool:
+        return (
+            line["error"] is None
+            and line["edit"] == batch.plain(self._job.edit)
+            and self._out.has(name)
+            and line["sha256"] == batch.hashed(self._source.read(name))
+        )
+
+
+def _edited(
+    job: Job, names: list[str], done: dict[str, Line], workers: int
+) -> Iterator[tuple[str, Line | None]]:
+    """Each photo's name and line as soon as it is done; None for one that was done before."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    rows = [{"name": n, "before": json.dumps(done[n]) if n in done else ""} for n in names]
+    blocks = max(min(len(rows), 2 * workers), -(-len(rows) // _BLOCK))
+    worker: Any = Worker
+    lines = ray.data.from_items(rows, override_num_blocks=blocks).map(
+        worker,
+        fn_constructor_kwargs={"job": job},
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=1,
+        max_restarts=-1,
+        max_task_retries=-1,
+    )
+    for row in lines.iter_rows():
+        yield row["name"], json.loads(row["line"]) if row["line"] else None
+
+
+@contextmanager
+def _ray(workers: int, address: str | None) -> Iterator[None]:
+    """A Ray to work on: quiet, and telling nobody that it is used."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+
+    # one more than workers: Ray's own tasks need a place too
+    own: dict[str, Any] = {"num_cpus": workers + 1, "object_store_memory": _STORE}
+    own |= {"include_dashboard": False}
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **({} if address else own),
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise PhotoError(
+            " ".join(f"no Ray at {address or 'this machine'}: {error}".split())
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
