@@ -89,15 +89,14 @@ def mark_of(edits: Sequence[tuple[Face, Edit]], models: Mapping[str, str]) -> Ma
 
 
 def _marked_face(face: Face, edit: Edit) -> MarkedFace:
-    return MarkedFace(
-        face.index,
-        edit.to,
-        edit.strength,
-        tuple(edit.set.items()),
-        edit.like is not None,
-        edit.regions,
-        tuple(round(float(v)) for v in face.box[:4]),
-    )
+    box = tuple(round(float(v)) for v in face.box[:4])
+    return replace(marked_person(face.index, edit), box=box)
+
+
+def marked_person(index: int, edit: Edit) -> MarkedFace:
+    """What was asked of one person of a film, who has no place that stays."""
+    like = edit.like is not None
+    return MarkedFace(index, edit.to, edit.strength, tuple(edit.set.items()), like, edit.regions)
 
 
 # --- writing

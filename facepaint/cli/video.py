@@ -19,6 +19,7 @@ from facepaint.cli.options import (
     edit_options,
     face_option,
     method_option,
+    no_mark_option,
     weights_option,
 )
 from facepaint.edit import Edit
@@ -46,6 +47,7 @@ def _seconds(context: click.Context, option: click.Parameter, text: str | None) 
 @click.option(
     "--preview", metavar="TIME", callback=_seconds, help="Only the beginning, such as 3s."
 )
+@no_mark_option
 @method_option
 @detector_option
 @weights_option
@@ -54,6 +56,7 @@ def video(
     out: str | None,
     faces: tuple[str, ...],
     preview: float | None,
+    unmarked: bool,
     method: str | None,
     detector: str | None,
     weights: str | None,
@@ -71,7 +74,7 @@ def video(
     common = given.common(asked, each)
     word = given.word(common, each) + (".preview" if preview is not None else "")
     target = Path(out) if out else _beside(Path(clip), word)
-    painter = given.painter(weights, method)
+    painter = given.painter(weights, method, unmarked)
     if asked["like"]:
         common["like"] = given.like(painter, asked["like"])
     edits: Edit | Mapping[int, Edit] = (

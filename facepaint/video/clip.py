@@ -18,7 +18,9 @@ import av
 from av.packet import Packet as _Packet
 from av.video.frame import VideoFrame
 
-from facepaint.errors import ClipError
+from facepaint import mp4
+from facepaint.errors import ClipError, PhotoError
+from facepaint.mark import Mark, merged
 from facepaint.video import planes
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ CONTAINERS = {
     ".mkv": "matroska",
     ".webm": "webm",
 }
+MARKED = ("mp4", "mov")  # what XMP has a place in
 FALLBACK = ".mkv"  # holds every kind of sound
 QUALITY = 18  # constant rate factor of x264: hardly to be told from the source
 
@@ -134,7 +137,7 @@ class Target:
         self._copied: dict[int, Any] = {}
         self._stream: Any = None
         self._waiting: list[Packet] = []
-        options = {"movflags": "+faststart"} if self._kind in ("mp4", "mov") else {}
+        options = {"movflags": "+faststart"} if self._kind in MARKED else {}
         with told(f"{path}: cannot be written"):
             self._container: OutputContainer = av.open(
                 str(self._temporary), "w", format=self._kind, options=options
@@ -156,14 +159,24 @@ class Target:
         with told(f"{self.path}: cannot be written"):
             self._container.mux(packet)
 
-    def keep(self, path: Path | None = None) -> Path:
-        """Finish the file and give it its name, or another one."""
+    def keep(self, path: Path | None = None, mark: Mark | None = None) -> Path:
+        """Finish the file, mark it if it can hold a mark, and give it its name, or another one."""
         with told(f"{self.path}: cannot be written"):
             if self._stream is None:
                 raise ClipError(f"{self._source.path}: no frame in it can be read")
             self._container.mux(self._stream.encode(None))
             self._container.close()
+            if mark is not None and self._kind in MARKED:
+                self._mark(mark)
         return self._temporary.replace(path or self.path)
+
+    def _mark(self, mark: Mark) -> None:
+        """Add the mark to what XMP the source has."""
+        before = None
+        with self._source.path.open("rb") as file, suppress(PhotoError):  # of a damaged source
+            before = mp4.read_xmp(file) if mp4.is_mp4(file.read(16)) else None
+        with self._temporary.open("r+b") as file:
+            mp4.write_xmp(file, merged(before, mark))
 
     def drop(self) -> None:
         """Leave nothing behind of what was not kept."""

@@ -20,6 +20,7 @@ from facepaint.detect import DETECTORS, Detector, default_detector, detect
 from facepaint.edit import Edit
 from facepaint.errors import ClipError, EditError
 from facepaint.face import Box, Face
+from facepaint.mark import Mark, marked_person
 from facepaint.painter import Painter
 from facepaint.photo import Photo
 from facepaint.video import planes
@@ -154,7 +155,7 @@ class _Run:
         try:
             self._through()
             self._name_people()
-            self.report.path = self._target.keep(self._path())
+            self.report.path = self._target.keep(self._path(), self._mark())
         except BaseException:
             self._target.drop()
             raise
@@ -229,8 +230,7 @@ class _Run:
         """What is asked of a person; None for nothing."""
         if track.index is None:  # so short a stay is a false alarm
             return None
-        edit = self._edit
-        mine = edit.get(track.index) if isinstance(edit, Mapping) else edit
+        mine = self._of(track.index)
         if mine is None or not mine.strength * fade:
             return None
         return replace(mine, strength=mine.strength * fade)
@@ -258,6 +258,18 @@ class _Run:
             if len(self.report.missing) == len(self._edit):
                 have = "1 face, 0" if count == 1 else f"{count} faces, numbered from 0"
                 raise EditError(f"no face {self.report.missing[0]}: the clip has {have}")
+
+    def _mark(self) -> Mark | None:
+        """What was asked of whom; None where nothing was edited or this painter does not mark."""
+        if not (self.report.edited and self._painter.mark):
+            return None
+        asked = ((n, self._of(n)) for n in range(len(self.report.people)))
+        faces = tuple(marked_person(n, edit) for n, edit in asked if edit and edit.strength)
+        return Mark(faces, tuple(sorted(self._painter.models.items())))
+
+    def _of(self, index: int) -> Edit | None:
+        """What is asked of a person by number."""
+        return self._edit.get(index) if isinstance(self._edit, Mapping) else self._edit
 
     def _path(self) -> Path:
         if not self.report.stopped:
