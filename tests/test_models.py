@@ -102,6 +102,14 @@ def test_a_network_that_is_not_what_it_is_called_is_refused(card: object, tmp_pa
     assert open_model("reader", onnx_folder(tmp_path, "reader", {"name": "reader"})).sha256
 
 
+def test_a_card_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
+    commands = pytest.importorskip("facepaint.lab.commands", exc_type=ImportError)
+    folder = onnx_folder(tmp_path, "x", {"name": "../outside"})
+    with pytest.raises(facepaint.WeightsError, match="no name of a method"):
+        commands.adopt(str(folder / "x.onnx"), str(tmp_path / "weights"))
+    assert not (tmp_path / "outside.onnx").exists()
+
+
 def test_models_that_changed_places_are_refused(copy: Path) -> None:
     manifest = read_manifest(copy)
     manifest["reader"], manifest["painter"] = manifest["painter"], manifest["reader"]

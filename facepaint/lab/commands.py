@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 
 from facepaint import align
-from facepaint.errors import LabError, NoFaceError
+from facepaint.errors import LabError, NoFaceError, WeightsError
 from facepaint.face import EXPRESSIONS
 from facepaint.files import write_whole
 from facepaint.lab import loop, recipe
@@ -79,7 +79,9 @@ def adopt(model: str, weights: str, metrics: str | None = None) -> None:
     another network.
     """
     opened, folder = open_file(Path(model)), Path(weights)
-    name = str(opened.card["name"])
+    name = str(opened.card.get("name"))
+    if not name.isidentifier():  # it becomes the name of a file
+        raise WeightsError(f"{model}: its card calls it {name!r}, which is no name of a method")
     card = opened.card
     if metrics is not None:
         numbers = read_metrics(metrics)
