@@ -27,6 +27,15 @@ PAIRS = {
     if name.endswith("Left") and name not in ("jawLeft", "mouthLeft")
 }
 
+# Muscles as forms group them, and how the blendshapes of each group begin.
+GROUPS = {
+    "mouth": ("mouth",),
+    "eyes": ("eye",),
+    "brows": ("brow",),
+    "cheeks and nose": ("cheek", "nose"),
+    "jaw": ("jaw",),
+}
+
 # The parts of a face that an edit can be held to, and how the blendshapes that move each begin.
 REGIONS = {
     "mouth": ("mouth", "jaw"),

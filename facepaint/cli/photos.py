@@ -177,6 +177,7 @@ def _tell(lines: list[dict[str, Any]], out: str, fatal: bool = True) -> None:
 @weights_option
 def faces(photo: str, as_json: bool, detector: str | None, weights: str | None) -> None:
     """List the faces of PHOTO: index, box, score, expression, strongest blendshapes."""
+    from facepaint.describe import describe
     from facepaint.photo import Photo
 
     source = Photo.read(given.source(photo))
@@ -198,28 +199,6 @@ def faces(photo: str, as_json: bool, detector: str | None, weights: str | None) 
         click.echo(f"{face.index:>3}  {where:<22} score {score:.2f}  {face.expression:<9}  {top}")
     if not found:
         click.echo("no face found", err=True)
-
-
-def describe(face: Any) -> dict[str, Any]:
-    """A face as plain values, for JSON; lengths in photo pixels."""
-    from facepaint.face import BLENDSHAPES, EXPRESSIONS
-
-    x, y, width, height, score = (round(float(v), 3) for v in face.box)
-    return {
-        "index": face.index,
-        "box": {"x": x, "y": y, "width": width, "height": height},
-        "score": score,
-        "confidence": round(face.confidence, 4),
-        "expression": face.expression,
-        "expressions": {
-            n: round(float(p), 4) for n, p in zip(EXPRESSIONS, face.probabilities, strict=True)
-        },
-        "top_blendshapes": face.top_blendshapes(),
-        "blendshapes": {
-            n: round(float(b), 4) for n, b in zip(BLENDSHAPES, face.blendshapes, strict=True)
-        },
-        "landmarks": [[round(float(v), 2) for v in point] for point in face.landmarks],
-    }
 
 
 @cli.command()

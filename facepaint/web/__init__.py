@@ -1,0 +1,1 @@
+"""The extra `web`: an HTTP service and a page, both thin layers over the library."""

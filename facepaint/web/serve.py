@@ -1,0 +1,53 @@
+"""Serve: an application on a socket, until it is told to stop and what runs is finished."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from facepaint.errors import FacePaintError
+from facepaint.web.gate import LOOPBACK, Access, new_token
+
+GRACE = 60  # seconds that a running edit has after the signal to stop
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 for any free one. FacePaintError where that cannot be."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FacePaintError(f"cannot listen on {host}:{port} ({reason}); see --port") from error
+
+
+def token_for(host: str, token: str | None) -> str | None:
+    """The token that requests must show: the given one, or a new one where others can reach us."""
+    return token or (None if host in LOOPBACK else new_token())
+
+
+def guarded(app: ASGIApp, host: str, token: str | None) -> ASGIApp:
+    """`app` behind the token, and on the own machine only under the machine's own names."""
+    return Access(app, token, LOOPBACK if host in LOOPBACK else None)
+
+
+def run(app: ASGIApp, at: socket.socket, ready: Callable[[], None], grace: int = GRACE) -> None:
+    """Serve until SIGINT or SIGTERM; then take nothing new and finish what runs."""
+    config = uvicorn.Config(
+        app, log_level="warning", timeout_graceful_shutdown=grace, ws="none", server_header=False
+    )
+    _Server(config, ready).run([at])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
