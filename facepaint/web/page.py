@@ -20,6 +20,7 @@ from gradio.themes import Base, colors, sizes
 
 from facepaint.edit import STRONGEST, Edit
 from facepaint.errors import FacePaintError
+from facepaint.face import Face
 from facepaint.names import BLENDSHAPES, DEFAULT_METHOD, EXPRESSIONS, GROUPS, PAIRS, REGIONS
 from facepaint.web import words
 from facepaint.web.draft import NOTHING, SIDES, Reference, level, muscles, value_of
@@ -56,8 +57,11 @@ def theme() -> Any:
         slider_color_dark="*primary_500",
         block_border_width="0px",
         block_shadow="none",
-        body_background_fill="*neutral_50",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        body_background_fill="*neutral_100",
         body_background_fill_dark="*neutral_950",
+        background_fill_primary_dark="*neutral_900",
     )
 
 
@@ -156,6 +160,7 @@ class _Page:
                             0,
                             1,
                             step=0.01,
+                            buttons=[],
                             label=label(name, group),
                             elem_id=f"muscle-{name}",
                             elem_classes="muscle",
@@ -221,7 +226,7 @@ class _Page:
     def _values(self, opened: Open) -> list[Any]:
         draft, first = opened.draft, opened.chosen[0] if opened.chosen else None
         wish = draft.wishes.get(first, NOTHING) if first is not None else NOTHING
-        names = [(f"{f.index} {f.expression}", f.index) for f in draft.faces]
+        names = _names(draft.faces)
         settled = [
             gr.CheckboxGroup(names, value=list(opened.chosen)),
             wish.get("to", AS_IT_IS) if "like" not in wish else None,
@@ -336,8 +341,7 @@ class _Page:
         opened.now(opened.draft.asked(opened.chosen, "like", wish, time.monotonic()))
         everything = await self._all(opened)
         place = 3 + self._outputs().index(self._controls["like"])
-        names = [(f"{f.index} {f.expression}", f.index) for f in faces]
-        everything[place] = gr.Radio(names, value=0, visible=len(faces) > 1)
+        everything[place] = gr.Radio(_names(faces), value=0, visible=len(faces) > 1)
         return [other.key, *everything]
 
     def _got(self, key: str | None) -> Open:
@@ -359,7 +363,12 @@ _LAID_OUT: dict[str, Callable[[_Page, Field[Any]], None]] = {
 _REDRAWN = {"to": True, "strength": False, "like": True, "regions": True}
 
 
-def _outline(face: Any) -> dict[str, Any]:
+def _names(faces: list[Face]) -> list[tuple[str, int]]:
+    """Faces as choices: what is shown, and the number."""
+    return [(f"{face.index} · {face.expression}", face.index) for face in faces]
+
+
+def _outline(face: Face) -> dict[str, Any]:
     x, y, width, height, _ = face.box
     return {
         "index": face.index,

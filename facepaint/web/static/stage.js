@@ -74,6 +74,7 @@ const place = () => {
   const at = (split * wide - state.x) / zoom / wide; // of the canvas
   before.style.clipPath = `inset(0 ${100 - 100 * Math.min(1, Math.max(0, at))}% 0 0)`;
   divider.style.left = `${100 * split}%`;
+  divider.style.setProperty("--split", split);
   divider.setAttribute("aria-valuenow", Math.round(100 * split));
   frame.classList.toggle("split", split > 0.02);
   frame.classList.toggle("zoomed", zoom > 1.001);
