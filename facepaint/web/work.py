@@ -8,22 +8,21 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from facepaint.detect import detect
-from facepaint.detect import Pixels as Bytes
+from facepaint.detect import Detector, detect
 from facepaint.face import Box, Face
 from facepaint.painter import Painter
-from facepaint.photo import FORMATS, Photo
+from facepaint.photo import FORMATS, Bytes, Photo
 from facepaint.web.faults import TooLarge
 from facepaint.web.limits import Limits
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What all requests work with: a painter, a detector by name (None for the default), limits."""
+    """What all requests work with: a painter, a detector (None for the default), limits."""
 
     painter: Painter
     limits: Limits = Limits()
-    detector: str | None = None
+    detector: str | Detector | None = None
 
     def read(self, data: bytes) -> tuple[Photo, list[Face]]:
         """A photo and its faces. Raises PhotoError where it is none, TooLarge beyond the limits."""
