@@ -18,7 +18,7 @@ Wish = Mapping[str, Any]  # fields of Edit that were asked, by name; a Reference
 Wishes = Mapping[int, Wish]  # of faces, by number
 NOTHING: Wish = {}
 SIDES = ("both", "Left", "Right")  # of a pair of muscles; the person's own
-_PAUSE = 1.5  # seconds after which the same control begins another step to undo
+_PAUSE = 1.5  # seconds after which the same slider begins another step to undo
 _STEPS = 200  # steps that can be undone
 
 
@@ -35,7 +35,7 @@ class Draft:
     """A photo, its faces, and what each is asked. A change gives another draft.
 
     name: the photo's file name. wishes: of the faces that were asked anything. past: the wishes
-    before each step that can be undone, with the control that made it and when, in seconds.
+    before each step that can be undone, with the slider that made it and when, in seconds.
     """
 
     name: str
@@ -46,22 +46,23 @@ class Draft:
 
     def asked(self, chosen: Iterable[int], what: str, value: Any, now: float) -> Draft:
         """The draft in which the field `what` of Edit is `value` for the chosen faces; None takes
-        it back. Moves of one control in quick succession are one step."""
-        wishes = dict(self.wishes)
+        it back. Moves of one slider in quick succession are one step."""
+        wishes, chosen = dict(self.wishes), tuple(chosen)
         for index in chosen:
             wishes[index] = _with(wishes.get(index, NOTHING), what, value)
-        return self._stepped(wishes, what, now)
+        slider = f"{what} {chosen}" if isinstance(value, float) else ""
+        return self._stepped(wishes, slider, now)
 
     def moved(
         self, chosen: Iterable[int], muscle: str, side: str, value: float, now: float
     ) -> Draft:
         """The draft in which a muscle, or one side of a pair, is set to `value` (0 to 1)."""
-        wishes = dict(self.wishes)
+        wishes, chosen = dict(self.wishes), tuple(chosen)
         for index in chosen:
             wish = wishes.get(index, NOTHING)
             own = dict(wish.get("set", {})) | dict.fromkeys(singles(muscle, side), float(value))
             wishes[index] = _with(wish, "set", own)
-        return self._stepped(wishes, f"{muscle} {side}", now)
+        return self._stepped(wishes, f"{muscle} {side} {chosen}", now)
 
     def cleared(self, chosen: Iterable[int], now: float) -> Draft:
         """The draft in which the chosen faces are asked nothing."""
@@ -76,13 +77,13 @@ class Draft:
         (wishes, _, _), rest = self.past[-1], self.past[:-1]
         return replace(self, wishes=wishes, past=rest)
 
-    def _stepped(self, wishes: Wishes, control: str, now: float) -> Draft:
+    def _stepped(self, wishes: Wishes, slider: str, now: float) -> Draft:
         past = self.past
-        same = past and control and past[-1][1] == control and now - past[-1][2] < _PAUSE
+        same = past and slider and past[-1][1] == slider and now - past[-1][2] < _PAUSE
         if same:  # its step goes on from where it began
-            past = (*past[:-1], (past[-1][0], control, now))
+            past = (*past[:-1], (past[-1][0], slider, now))
         else:
-            past = (*past, (self.wishes, control, now))[-_STEPS:]
+            past = (*past, (self.wishes, slider, now))[-_STEPS:]
         return replace(self, wishes=wishes, past=past)
 
     def edits(self) -> dict[int, Edit]:

@@ -329,7 +329,7 @@ class _Page:
         if name == "like":
             other = self._got(given[0]).draft
             return Reference(other.faces[given[1]], other.name)
-        return round(given[0], 2)
+        return round(float(given[0]), 2)
 
     async def _take_picture(self, key: str, event: gr.EventData) -> list[Any]:
         """A picture to copy from has come: its first face is copied."""
