@@ -101,7 +101,7 @@ def test_an_edit_is_what_the_library_returns(
     ask: Ask, painter: facepaint.Painter, jpeg: bytes, pair: bytes
 ) -> None:
     smirk = {"set": {"mouthSmileLeft": 0.9, "jawOpen": 0.2}, "regions": ["mouth"]}
-    first, second = painter.faces(pair)
+    _, second = painter.faces(pair)
     sad = facepaint.Edit("sad", 0.5)
     cases: list[tuple[bytes, Any, bytes | None, Any]] = [
         (jpeg, {"to": "neutral"}, None, {"to": "neutral"}),
@@ -258,9 +258,7 @@ def bomb() -> bytes:
     return bytes(raw)
 
 
-def test_too_many_at_a_time_are_told_to_come_again(
-    painter: facepaint.Painter, jpeg: bytes
-) -> None:
+def test_too_many_at_a_time_are_told_to_come_again(painter: facepaint.Painter, jpeg: bytes) -> None:
     """One runs, one waits, and of the rest each is refused at once; nobody is lost."""
     inside, go_on = threading.Event(), threading.Event()
 

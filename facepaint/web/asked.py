@@ -43,12 +43,15 @@ OneEdit: type[BaseModel] = create_model(
 
 _FACES = "Which faces, by number; all by default; or another edit for each: {number: edit}."
 _FORMAT = f"Of the result: {', '.join(sorted(set(FORMATS.values())))}; the photo's own by default."
+_MORE: dict[str, Any] = {
+    "faces": (list[int] | dict[int, OneEdit] | None, Described(None, description=_FACES)),  # type: ignore[valid-type]
+    "format": (str | None, Described(None, description=_FORMAT)),
+}
 EditRequest: type[BaseModel] = create_model(
     "EditRequest",
     __base__=OneEdit,
     __doc__="What the faces of a photo are asked, and in which format the result is written.",
-    faces=(list[int] | dict[int, OneEdit] | None, Described(None, description=_FACES)),  # type: ignore[valid-type]
-    format=(str | None, Described(None, description=_FORMAT)),
+    **_MORE,
 )
 
 

@@ -121,7 +121,9 @@ def muscles(face: Face, wish: Wish, targets: Targets) -> FloatArray:
 def singles(muscle: str, side: str) -> tuple[str, ...]:
     """The blendshapes of a muscle, or the one on a side of a pair."""
     both = PAIRS.get(muscle, (muscle,))
-    return tuple(n for n in both if n.endswith(side)) if side in SIDES[1:] and len(both) > 1 else both
+    return (
+        tuple(n for n in both if n.endswith(side)) if side in SIDES[1:] and len(both) > 1 else both
+    )
 
 
 def level(values: FloatArray, muscle: str, side: str) -> float:

@@ -41,6 +41,8 @@ class Busy(HTTPException):
 
 _MISTAKES = (EditError, PhotoError, NoFaceError)  # of who asks; all others are the service's
 DOCUMENTED = {
+    400: "The body is no form, or the server was called by a name that is not its own.",
+    401: "The server has a token, and the request shows none or another.",
     413: "More bytes, pixels or faces than the service takes.",
     422: "No photo, no face, or an edit that cannot be made.",
     429: "Too many requests at a time; try again.",

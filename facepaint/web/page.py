@@ -7,7 +7,6 @@ asked lives in the Draft of the open photo; the page only knows that photo's key
 from __future__ import annotations
 
 import base64
-import json
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -90,7 +89,9 @@ class _Page:
     def __init__(self, bench: Bench, slots: Slots, shelf: Shelf, has_example: bool) -> None:
         self._bench, self._slots, self._shelf = bench, slots, shelf
         card = bench.painter.cards.get(DEFAULT_METHOD, {})
-        self._targets = card.get("expressions")  # what muscles an expression moves, if it is so made
+        self._targets = card.get(
+            "expressions"
+        )  # what muscles an expression moves, if it is so made
         self._controls: dict[str, Any] = {}  # by the name of Edit's field
         self._muscles: dict[str, Any] = {}
         with gr.Blocks(
@@ -112,9 +113,7 @@ class _Page:
                     apply_default_css=False,
                     elem_id="stage",
                 )
-            with gr.Column(
-                scale=4, elem_id="panel", min_width=330, visible=False
-            ) as self._panel:
+            with gr.Column(scale=4, elem_id="panel", min_width=330, visible=False) as self._panel:
                 self._lay_out_panel()
 
     def _lay_out_panel(self) -> None:

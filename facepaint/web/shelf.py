@@ -54,7 +54,7 @@ class Shelf:
     def get(self, key: str | None) -> Open:
         """EditError where the photo was put away."""
         with self._lock:
-            if key not in self._open:
+            if key is None or key not in self._open:
                 raise EditError("this photo was put away to make room; open it again")
             self._open.move_to_end(key)
             return self._open[key]

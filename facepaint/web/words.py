@@ -13,7 +13,9 @@ from facepaint.photo import FORMATS
 from facepaint.web.draft import Draft, Reference, Wish, edit_of
 
 NOTHING_YET = "# nothing is asked yet"
-ONLY_PYTHON = "# a command gives all faces the same muscles, parts and picture; use the Python below"
+ONLY_PYTHON = (
+    "# a command gives all faces the same muscles, parts and picture; use the Python below"
+)
 
 
 def command_line(draft: Draft) -> str:
@@ -110,7 +112,8 @@ def _path(name: str) -> str:
 def _literals(wish: Wish, like: str = "{}") -> list[tuple[str, str]]:
     """The fields of a wish as Python writes them."""
     values = dict(wish)
-    found = [(name, repr(values[name])) for name in ("to", "strength") if name in values]
+    found: list[tuple[str, str]] = []
+    found += [(name, repr(values[name])) for name in ("to", "strength") if name in values]
     if "set" in values:
         found.append(("set", repr(paired(values["set"]))))
     if "like" in values:

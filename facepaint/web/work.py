@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from PIL import Image
 
@@ -21,7 +21,7 @@ class Bench:
     """What all requests work with: a painter, a detector (None for the default), limits."""
 
     painter: Painter
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     detector: str | Detector | None = None
 
     def read(self, data: bytes) -> tuple[Photo, list[Face]]:
