@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
-from facepaint.errors import WeightsError
-from facepaint.files import write_whole
+# from 1.29 on it otherwise tells its maker of each network that is opened
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort  # noqa: E402
+
+from facepaint.errors import WeightsError  # noqa: E402
+from facepaint.files import write_whole  # noqa: E402
 
 WEIGHTS = Path(__file__).with_name("weights")
 MANIFEST = "manifest.json"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 ARGUMENTS = [
@@ -16,10 +17,11 @@ ARGUMENTS = [
 ]
 
 
-def start(*arguments: str) -> tuple[subprocess.Popen[str], str]:
+def start(*arguments: str, **environment: str) -> tuple[subprocess.Popen[str], str]:
     """A server of `facepaint ARGUMENTS` on a free port, and its address once it answers."""
     command = [sys.executable, "-m", "facepaint", *arguments, "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=os.environ | environment, **pipes)
     assert process.stdout is not None
     address = process.stdout.readline().strip()
     if not address:
@@ -29,8 +31,10 @@ def start(*arguments: str) -> tuple[subprocess.Popen[str], str]:
 
 def stop(process: subprocess.Popen[str]) -> str:
     """Ask the server to end; what it said on stderr."""
-    process.send_signal(signal.SIGTERM)
-    return process.communicate(timeout=60)[1]
+    process.terminate()
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, said
+    return said
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from facepaint.names import BLENDSHAPES, GROUPS
 
 pytest.importorskip("gradio", reason="the extra web is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="the extra dev is not installed")
-from browsing import ARGUMENTS, CHROMIUM, server  # noqa: E402
+from browsing import ARGUMENTS, CHROMIUM, server, start, stop  # noqa: E402
 
 from facepaint.web import page as page_module  # noqa: E402
 
@@ -286,6 +286,13 @@ def test_the_page_is_made_of_the_fields_of_edit() -> None:
     assert page_module.label("mouthSmile", "mouth") == "Smile"
     assert page_module.label("eyeLookDown", "eyes") == "Look down"
     assert page_module.label("noseSneer", "cheeks and nose") == "Nose sneer"
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    process, address = start("studio", "--no-open", TMPDIR=str(tmp_path))
+    assert address.startswith("http://127.0.0.1:")
+    stop(process)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_gradios_other_doors_are_shut(address: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -69,9 +70,10 @@ def studio(
     """Serve the page: open a photo, move a slider, see the face change; and the HTTP service."""
     from facepaint.web import serve, studio
 
-    with _bench(method, asked) as bench, serve.listen(host, port) as at:
+    folder = tempfile.TemporaryDirectory(prefix="facepaint-")
+    with folder, _bench(method, asked) as bench, serve.listen(host, port) as at:
         key = serve.token_for(host, token)
-        app = serve.guarded(studio.create(bench), host, key)
+        app = serve.guarded(studio.create(bench, folder.name), host, key)
         serve.run(app, at, lambda: _say(at, host, key, not no_open), studio.GRACE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
 
@@ -35,11 +36,19 @@ def guarded(app: ASGIApp, host: str, token: str | None) -> ASGIApp:
 
 
 def run(app: ASGIApp, at: socket.socket, ready: Callable[[], None], grace: int = GRACE) -> None:
-    """Serve until SIGINT or SIGTERM; then take nothing new and finish what runs."""
+    """Serve until SIGINT or SIGTERM; then take nothing new and finish what runs.
+
+    Afterwards the signal is raised again: KeyboardInterrupt, or SystemExit of status 0.
+    """
+    signal.signal(signal.SIGTERM, _leave)  # what is open is closed, where the default would not
     config = uvicorn.Config(
         app, log_level="warning", timeout_graceful_shutdown=grace, ws="none", server_header=False
     )
     _Server(config, ready).run([at])
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(0)
 
 
 class _Server(uvicorn.Server):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Annotated, Any
@@ -33,8 +32,13 @@ class Opened(BaseModel):
     faces: int
 
 
-def create(bench: Bench) -> FastAPI:
-    """The service with the page at its root."""
+def create(bench: Bench, folder: str) -> FastAPI:
+    """The service with the page at its root.
+
+    folder: a private one for Gradio, which makes it but has no use for it here.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = folder
     slots, shelf = Slots(bench.limits.workers), Shelf()
     app = service.create(bench, slots)
     _add_pictures(app, bench, slots, shelf)
@@ -43,8 +47,6 @@ def create(bench: Bench) -> FastAPI:
 
 
 def _with_page(app: FastAPI, bench: Bench, slots: Slots, shelf: Shelf) -> FastAPI:
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "facepaint-unused"))
     import gradio
 
     from facepaint.web import page
