@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 # from 1.29 on it otherwise tells its maker of each network that is opened
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime as ort  # noqa: E402
+import onnxruntime as ort
 
-from facepaint.errors import WeightsError  # noqa: E402
-from facepaint.files import write_whole  # noqa: E402
+from facepaint.errors import WeightsError
+from facepaint.files import write_whole
 
 WEIGHTS = Path(__file__).with_name("weights")
 MANIFEST = "manifest.json"
