@@ -435,7 +435,7 @@ def test_the_words_do_what_the_page_does(
 
 def test_what_runs_is_finished_before_the_end(portrait: np.ndarray) -> None:
     """SIGTERM in the middle of an edit: the edit comes back whole, nothing new is taken."""
-    large = encoded(np.asarray(Image.fromarray(portrait).resize((2400, 2400))), "JPEG", quality=90)
+    large = encoded(np.asarray(Image.fromarray(portrait).resize((1200, 1200))), "JPEG", quality=90)
     process, address = start("serve", "--workers", "1")
     data = {"edit": '{"to": "neutral", "faces": [0]}'}
     request = httpx.Request("POST", f"{address}/v1/edit", files={"photo": large}, data=data)

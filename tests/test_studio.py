@@ -188,23 +188,37 @@ def test_another_edit_for_each_face_and_the_way_back(
 def test_copy_from_another_picture_in_parts(
     page: Any, photo: Path, astronaut: np.ndarray, tmp_path: Path, painter: facepaint.Painter
 ) -> None:
-    neutral = painter.edit(astronaut, to="surprised")
+    head = astronaut[:256, 96:352]
     other = tmp_path / "other.png"
-    Image.fromarray(neutral).save(other)
+    Image.fromarray(np.hstack([head, painter.edit(head, to="surprised")])).save(other)
     put(page, photo)
     page.get_by_role("button", name="Copy the expression").click()
     page.set_input_files("#picture input.file", other)
     settled(page, 1)
     expect(page.get_by_alt_text("The picture to copy from")).to_be_visible()
+    page.locator("#like label").nth(1).click()
+    settled(page, 2)
     page.get_by_role("button", name="Change only parts").click()
     choose(page, "#regions", "mouth")
-    settled(page, 2)
-    wanted = painter.edit(photo.read_bytes(), like=other, regions=("mouth",))
+    settled(page, 3)
+    second = painter.face_of(other, 1)
+    wanted = painter.edit(photo.read_bytes(), like=second, regions=("mouth",))
     assert saved(page, tmp_path) == ("Ms Collins.edited.jpg", wanted)
     choose(page, "#to", "happy")  # in place of what was copied
-    settled(page, 3)
+    settled(page, 4)
     wanted = painter.edit(photo.read_bytes(), to="happy", regions=("mouth",))
     assert saved(page, tmp_path)[1] == wanted
+
+
+def test_another_photo_in_the_same_page(page: Any, photo: Path, pair: Path, tmp_path: Path) -> None:
+    put(page, photo)
+    choose(page, "#to", "sad")
+    settled(page, 1)
+    page.set_input_files("#stage input.file", pair)
+    settled(page, 0)
+    expect(page.locator(".fp-faces button")).to_have_count(2)
+    expect(page.locator("#to").get_by_label("as it is")).to_be_checked()
+    assert saved(page, tmp_path) == ("pair.edited.png", facepaint.Photo.read(pair).encode())
 
 
 def test_the_divider_and_the_photos_own_pixels(
@@ -288,11 +302,19 @@ def test_the_page_is_made_of_the_fields_of_edit() -> None:
     assert page_module.label("noseSneer", "cheeks and nose") == "Nose sneer"
 
 
-def test_nothing_is_left_behind(tmp_path: Path) -> None:
-    process, address = start("studio", "--no-open", TMPDIR=str(tmp_path))
+def test_the_end_with_a_page_open(browser: Any, photo: Path, tmp_path: Path) -> None:
+    """It comes at once, without a complaint, and nothing is left behind."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    process, address = start("studio", "--no-open", TMPDIR=str(folder))
     assert address.startswith("http://127.0.0.1:")
-    stop(process)
-    assert list(tmp_path.iterdir()) == []
+    page = browser.new_page()
+    with page.expect_request(re.compile("heartbeat")):
+        page.goto(address)
+    put(page, photo)
+    assert stop(process) == ""
+    assert list(folder.iterdir()) == []
+    page.close()
 
 
 def test_gradios_other_doors_are_shut(address: str) -> None:

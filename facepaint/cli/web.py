@@ -74,7 +74,7 @@ def studio(
     with folder, _bench(method, asked) as bench, serve.listen(host, port) as at:
         key = serve.token_for(host, token)
         app = serve.guarded(studio.create(bench, folder.name), host, key)
-        serve.run(app, at, lambda: _say(at, host, key, not no_open), studio.GRACE)
+        serve.run(app, at, lambda: _say(at, host, key, not no_open))
 
 
 @cli.command("serve")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facepaint.errors import FacePaintError
 from facepaint.web.gate import LOOPBACK, Access, new_token
@@ -35,28 +36,74 @@ def guarded(app: ASGIApp, host: str, token: str | None) -> ASGIApp:
     return Access(app, token, LOOPBACK if host in LOOPBACK else None)
 
 
-def run(app: ASGIApp, at: socket.socket, ready: Callable[[], None], grace: int = GRACE) -> None:
+def run(app: ASGIApp, at: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until SIGINT or SIGTERM; then take nothing new and finish what runs.
 
     Afterwards the signal is raised again: KeyboardInterrupt, or SystemExit of status 0.
     """
     signal.signal(signal.SIGTERM, _leave)  # what is open is closed, where the default would not
+    streams = _Streams(app)
     config = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=grace, ws="none", server_header=False
+        streams,
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE,
+        ws="none",
+        server_header=False,
     )
-    _Server(config, ready).run([at])
+    _Server(config, streams, ready).run([at])
 
 
 def _leave(*_: object) -> None:
     raise SystemExit(0)
 
 
+class _Streams:
+    """Ends what an open page listens to, and what would otherwise never end, with the server."""
+
+    _PATHS = ("/gradio_api/heartbeat/", "/gradio_api/queue/data")
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._open: set[asyncio.Future[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not str(scope.get("path", "")).startswith(self._PATHS):
+            await self._app(scope, receive, send)
+            return
+        open = True
+
+        async def watched(message: Message) -> None:
+            nonlocal open
+            open = message["type"] != "http.response.body" or message.get("more_body", False)
+            await send(message)
+
+        stream = asyncio.ensure_future(self._app(scope, receive, watched))  # type: ignore[arg-type]
+        self._open.add(stream)
+        try:
+            await asyncio.wait([stream])
+            if open:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._open.discard(stream)
+            stream.cancel()
+
+    def end(self) -> None:
+        for stream in self._open:
+            stream.cancel()
+
+
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, streams: _Streams, ready: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._streams, self._ready = streams, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._streams.end()
+        await super().shutdown(sockets)

@@ -23,7 +23,6 @@ from facepaint.web.shelf import Open, Shelf
 from facepaint.web.words import file_name
 from facepaint.web.work import Bench
 
-GRACE = 5  # seconds; a page's open connection would hold the server up for all of them
 _NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
