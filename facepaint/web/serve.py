@@ -77,7 +77,7 @@ class _Streams:
             open = message["type"] != "http.response.body" or message.get("more_body", False)
             await send(message)
 
-        stream = asyncio.ensure_future(self._app(scope, receive, watched))  # type: ignore[arg-type]
+        stream = asyncio.ensure_future(self._app(scope, receive, watched))
         self._open.add(stream)
         try:
             await asyncio.wait([stream])
