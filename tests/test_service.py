@@ -467,9 +467,10 @@ def test_what_runs_is_finished_before_the_end(portrait: np.ndarray) -> None:
     assert "Traceback" not in said, said
 
 
-def test_fifty_at_a_time_and_memory_stays(jpeg: bytes, painter: facepaint.Painter) -> None:
+def test_fifty_at_a_time_and_memory_stays(portrait: np.ndarray, painter: facepaint.Painter) -> None:
     """Three rounds of fifty concurrent edits: each is answered, with its own picture, and the
     third round takes no more memory than the second."""
+    jpeg = encoded(portrait[40:200, 50:210], "JPEG")
     edits = [{"to": to, "strength": s / 10} for s in range(1, 11) for to in ("neutral", "sad")]
     edits += [{"set": {"jawOpen": i / 30}} for i in range(30)]
     wanted = [painter.edit(jpeg, **asked) for asked in edits]
