@@ -96,7 +96,9 @@ def _marked_face(face: Face, edit: Edit) -> MarkedFace:
 def marked_person(index: int, edit: Edit) -> MarkedFace:
     """What was asked of one person of a film, who has no place that stays."""
     like = edit.like is not None
-    return MarkedFace(index, edit.to, edit.strength, tuple(edit.set.items()), like, edit.regions)
+    return MarkedFace(
+        index, edit.to, edit.strength, tuple(sorted(edit.set.items())), like, edit.regions
+    )
 
 
 # --- writing

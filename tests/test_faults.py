@@ -23,10 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 # a program that writes a picture of one grey, and stops in the middle of it where told to
 WRITER = """
-import os, sys, time
+import os, signal, sys, time
 import numpy as np
 from facepaint.cli import main
 from facepaint.photo import Photo
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background inherits none
 path, grey, slow = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "slow"
 if slow:
     def wait(_):

@@ -170,6 +170,71 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_end(tmp_path: Path) -> None
     assert all(torch.equal(one[k], two[k]) for k in one)
 
 
+TWO = """
+import json, sys
+from pathlib import Path
+import numpy as np
+import torch
+torch.set_num_threads(1)
+from facepaint.lab import loop, recipe
+from facepaint.lab.data import drawn
+from facepaint.lab.methods import lookup
+
+name, run, devices, steps = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+table = json.loads(sys.argv[5]) | {"devices": devices, "steps": steps}
+entry = lookup(name)
+method = entry.build(recipe.settings(entry.settings, table), drawn.draw(0, people=12))
+sample, counts = method.sample, []
+
+def part(rng, count, step):
+    # this process's share of what a single one would see
+    counts.append(count)
+    rank = int(__import__("os").environ.get("LOCAL_RANK", 0))
+    whole = sample(np.random.default_rng([7, step]), table["batch"], step)
+    return {k: v[rank * count:][:count] for k, v in whole.items()}
+
+method.sample = part
+loop.train(method, run, resume=(run / loop.CHECKPOINT).exists())
+weights = {n: {k: v.double().sum().item() for k, v in m.state_dict().items() if "pool" not in k}
+           for n, m in method.networks.items()}
+rank = int(__import__("os").environ.get("LOCAL_RANK", 0))
+run.with_name(f"{run.name}.{rank}.json").write_text(json.dumps([counts, weights]))
+"""
+
+
+def test_two_processes_are_as_one(tmp_path: Path) -> None:
+    """Half of the batch each, the same weights in both, those that one process comes to; and a run
+    goes on with another number of processes."""
+    script = tmp_path / "train.py"
+    script.write_text(TWO)
+    table = table_of("cyclegan", pool=0, clip=1e9, save_every=2)
+
+    def train(run: str, devices: int, steps: int) -> dict[str, Any]:
+        asked = ["cyclegan", tmp_path / run, devices, steps, json.dumps(table)]
+        command = [sys.executable, str(script), *map(str, asked)]
+        here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=here)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return dict(loop.read_checkpoint(tmp_path / run)["networks"])
+
+    settings = recipe.settings(lookup("cyclegan").settings, table)
+    fresh = lookup("cyclegan").build(settings, drawn.draw(0, people=12)).networks
+
+    def apart(a: dict[str, Any], b: dict[str, Any]) -> float:
+        """How far from each other, by how far they have come; Adam makes much of rounding."""
+        keys = [(n, k) for n in a for k, v in fresh[n].named_parameters()]
+        start = {(n, k): v.detach() for n in a for k, v in fresh[n].named_parameters()}
+        far = sum(float((a[n][k] - b[n][k]).abs().sum()) for n, k in keys)
+        return far / sum(float((b[n][k] - start[n, k]).abs().sum()) for n, k in keys)
+
+    two, one = train("two", 2, 4), train("one", 1, 4)
+    first, second = (json.loads((tmp_path / f"two.{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second and first[0] == [table["batch"] // 2] * 4
+    assert apart(two, one) < 0.05
+    assert apart(train("start", 1, 2), one) > 0.2
+    assert apart(train("start", 2, 4), one) < 0.05
+
+
 def test_too_few_faces_of_a_class_are_named(faces: FaceSet, tmp_path: Path) -> None:
     few = dataclasses.replace(
         faces, expressions=np.where(faces.expressions == 1, 2, faces.expressions)

@@ -11,17 +11,20 @@ import os
 import shutil
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from facepaint.errors import LabError
@@ -61,7 +64,13 @@ Listener = Callable[[int, int, dict[str, float]], None]  # step, steps, values
 def train(method: Method, run: Path, resume: bool = False, listen: Listener | None = None) -> int:
     """Train until settings.steps; returns the last step. `run` receives log, sheets, checkpoint."""
     s = method.settings
-    fabric = Fabric(accelerator=s.accelerator, devices=s.devices, precision=s.precision)  # type: ignore[arg-type]
+    strategy = _Alike() if s.devices > 1 else "auto"
+    fabric = Fabric(
+        accelerator=s.accelerator,
+        devices=s.devices,
+        precision=s.precision,  # type: ignore[arg-type]
+        strategy=strategy,
+    )
     fabric.launch()
     if s.batch % fabric.world_size:
         raise LabError(f"batch={s.batch} cannot be divided over {fabric.world_size} processes")
@@ -71,9 +80,24 @@ def train(method: Method, run: Path, resume: bool = False, listen: Listener | No
     if s.start and not resume:
         _start(Path(s.start), networks, ema)
     run.mkdir(parents=True, exist_ok=True)
-    log = (run / "log.jsonl").open("a")
-    began = time.perf_counter()
-    for step, batch in _batches(method, fabric, first):
+    with (run / "log.jsonl").open("a") as log:
+        _train(method, fabric, (networks, ema, optimizers), first, run, log, listen)
+    return s.steps
+
+
+def _train(
+    method: Method,
+    fabric: Fabric,
+    state: tuple[Networks, Networks, dict[str, torch.optim.Optimizer]],
+    first: int,
+    run: Path,
+    log: IO[str],
+    listen: Listener | None,
+) -> None:
+    s, (networks, ema, optimizers) = method.settings, state
+    began, waited = time.perf_counter(), 0.0
+    for step, batch, waiting in _batches(method, fabric, first):
+        waited += waiting
         torch.manual_seed((s.seed * 1_000_003 + step) * 1_009 + fabric.global_rank)
         values: dict[str, Tensor] = {}
         for phase, names in method.phases.items():
@@ -83,10 +107,11 @@ def train(method: Method, run: Path, resume: bool = False, listen: Listener | No
         _average(ema, networks, min(s.ema, (1 + step) / (10 + step)))
         done = step + 1
         if fabric.is_global_zero:
-            speed = (done - first) * s.batch / (time.perf_counter() - began)
+            passed = time.perf_counter() - began
             if done % 20 == 0 or done == s.steps:
                 numbers = {k: float(v.detach()) for k, v in values.items()} | {
-                    "samples_a_second": speed
+                    "samples_a_second": (done - first) * s.batch / passed,
+                    "waiting_for_data": waited / passed,
                 }
                 log.write(json.dumps({"step": done} | _rounded(numbers)) + "\n")
                 log.flush()
@@ -97,8 +122,16 @@ def train(method: Method, run: Path, resume: bool = False, listen: Listener | No
             if done % s.sheet_every == 0 or done == s.steps:
                 with torch.no_grad():
                     _write_png(run / f"sheet-{done:06d}.png", method.sheet(ema))
-    log.close()
-    return s.steps
+
+
+class _Alike(DDPStrategy):
+    """Processes that hold the same networks and take the mean of their gradients: gloo between
+    CPUs, nccl between GPUs. Not torch's wrapper, which wants every weight in every backward pass,
+    where a critic's are left out while it judges.
+    """
+
+    def setup_module(self, module: nn.Module) -> nn.Module:  # type: ignore[override]
+        return module
 
 
 def _set_up(fabric: Fabric, method: Method) -> tuple[Networks, dict[str, torch.optim.Optimizer]]:
@@ -128,8 +161,9 @@ def _can_compile() -> bool:
     return found
 
 
-def _batches(method: Method, fabric: Fabric, first: int) -> Iterator[tuple[int, Batch]]:
-    """(step, batch) from `first` on; one batch is made ahead while the last is trained on."""
+def _batches(method: Method, fabric: Fabric, first: int) -> Iterator[tuple[int, Batch, float]]:
+    """(step, batch, seconds waited for it) from `first` on; as many batches as there are workers
+    are made ahead while one is trained on."""
     s = method.settings
     count = s.batch // fabric.world_size
 
@@ -137,13 +171,16 @@ def _batches(method: Method, fabric: Fabric, first: int) -> Iterator[tuple[int, 
         rng = np.random.default_rng([s.seed, step, fabric.global_rank])
         return method.sample(rng, count, step)
 
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(make, first)
-        for step in range(first, s.steps):
-            batch = coming.result()
-            if step + 1 < s.steps:
-                coming = ahead.submit(make, step + 1)
-            yield step, fabric.to_device(batch)
+    with ThreadPoolExecutor(s.workers) as ahead:
+        steps = iter(range(first, s.steps))
+        coming = deque((step, ahead.submit(make, step)) for step in islice(steps, s.workers))
+        while coming:
+            step, batch = coming.popleft()
+            began = time.perf_counter()
+            made = batch.result()
+            waiting = time.perf_counter() - began
+            coming.extend((n, ahead.submit(make, n)) for n in islice(steps, 1))
+            yield step, fabric.to_device(made), waiting
 
 
 def rate_at(step: int, s: Settings) -> float:
@@ -164,10 +201,24 @@ def _update(
         optimizer.zero_grad(set_to_none=True)
     fabric.backward(loss)
     for network, optimizer in trained.values():
+        _share_gradients(fabric, network)
         fabric.clip_gradients(network, optimizer, max_norm=s.clip, error_if_nonfinite=False)
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, s)
         optimizer.step()
+
+
+def _share_gradients(fabric: Fabric, network: nn.Module) -> None:
+    """Give every process the mean of all processes' gradients, in one message."""
+    if fabric.world_size == 1:
+        return
+    trained = [p for p in network.parameters() if p.requires_grad]
+    flat = torch.cat(
+        [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in trained]
+    )
+    mean = torch.as_tensor(fabric.all_reduce(flat, reduce_op="mean"))
+    for p, part in zip(trained, torch.split(mean, [p.numel() for p in trained]), strict=True):
+        p.grad = part.view_as(p).clone()
 
 
 @torch.no_grad()

@@ -31,6 +31,7 @@ class Settings:
     ema: share of the running mean of weights kept each step.
     seed: of weights, data order and augmentation.
     precision: as Lightning Fabric names it. accelerator, devices: likewise.
+    workers: threads of each process that make batches ahead.
     compile: through torch.compile; a minute at the start, and it needs a C++ compiler on the CPU.
     save_every, sheet_every: steps between checkpoints and between sample sheets.
     data: "photos" for the labelled sets, "drawn" for drawn faces that need no data.
@@ -53,6 +54,7 @@ class Settings:
     precision: str = "bf16-mixed"
     accelerator: str = "auto"
     devices: int = 1
+    workers: int = 1
     compile: bool = False
     save_every: int = 500
     sheet_every: int = 500
