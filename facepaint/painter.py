@@ -164,26 +164,37 @@ class Painter:
 
         Where a pixel has changed, the photo's XMP says so, unless this painter does not mark.
         """
-        pixels = photo.pixels.copy()
-        made = []
-        for done, (face, edit) in enumerate(edits):
-            if progress:
-                progress(done, len(edits))
-            frame = align.align(face.landmarks)
-            strokes = self.method(align.crop(photo.pixels, frame), face, edit)
-            if strokes is not None:
-                mask = visible_face(face, frame)
-                if edit.regions:
-                    mask = mask * region_mask(face, frame, edit.regions)
-                composite(pixels, frame, strokes, mask)
-                made.append((face, edit))
-        if progress:
-            progress(len(edits), len(edits))
+        pixels, made = self.paint(photo.pixels, edits, progress)
         result = photo.with_pixels(pixels)
         if not self.mark or not made or np.array_equal(pixels, photo.pixels):
             return result
         xmp = merged(photo.metadata.xmp, mark_of(made, self.models))
         return replace(result, metadata=replace(photo.metadata, xmp=xmp))
+
+    def paint(
+        self,
+        pixels: npt.NDArray[np.uint8],
+        edits: list[tuple[Face, Edit]],
+        progress: Progress | None = None,
+    ) -> tuple[npt.NDArray[np.uint8], list[tuple[Face, Edit]]]:
+        """Of `repaint` the pixels alone, uint8 [H, W, 3] RGB, with nothing marked: those of the
+        result, and which edits asked for a change."""
+        result = pixels.copy()
+        made: list[tuple[Face, Edit]] = []
+        for done, (face, edit) in enumerate(edits):
+            if progress:
+                progress(done, len(edits))
+            frame = align.align(face.landmarks)
+            strokes = self.method(align.crop(pixels, frame), face, edit)
+            if strokes is not None:
+                mask = visible_face(face, frame)
+                if edit.regions:
+                    mask = mask * region_mask(face, frame, edit.regions)
+                composite(result, frame, strokes, mask)
+                made.append((face, edit))
+        if progress:
+            progress(len(edits), len(edits))
+        return result, made
 
 
 def _as_given(image: Any, photo: Photo) -> Any:

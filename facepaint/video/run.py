@@ -22,7 +22,6 @@ from facepaint.errors import ClipError, EditError
 from facepaint.face import Box, Face
 from facepaint.mark import Mark, marked_person
 from facepaint.painter import Painter
-from facepaint.photo import Photo
 from facepaint.video import planes
 from facepaint.video.clip import DamagedError, Packet, Source, Target, kind
 from facepaint.video.track import Track, Tracker
@@ -238,7 +237,7 @@ class _Run:
     def _painted(self, frame: VideoFrame, edits: list[tuple[Face, Edit]]) -> VideoFrame:
         before = planes.to_rgb(frame)
         after = np.empty_like(before)
-        painted = self._painter.repaint(Photo(self._upright(before)), edits).pixels
+        painted, _ = self._painter.paint(self._upright(before), edits)  # the film is marked, once
         planes.turned(after, planes.orientation(self._clip.matrix))[:] = painted
         return planes.with_change(frame, before, after)
 
