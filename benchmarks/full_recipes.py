@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from facepaint.lab import recipe
+from facepaint.lab import precision, recipe
 from facepaint.lab.data import drawn
 from facepaint.lab.data.named import faces as any_faces
 from facepaint.lab.methods import lookup
@@ -42,7 +42,7 @@ def dry_run(name: str, repeats: int) -> dict[str, Any]:
     def step() -> None:
         carried = dict(batch)
         for phase, names in method.phases.items():
-            with torch.autocast("cpu", torch.bfloat16):
+            with precision.autocast("cpu"):
                 loss, _ = method.loss(phase, method.networks, carried, 0)
             for each in names:
                 method.networks[each].zero_grad(set_to_none=True)

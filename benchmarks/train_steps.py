@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facepaint.lab import recipe, style
+from facepaint.lab import precision, recipe, style
 from facepaint.lab.data import drawn
 from facepaint.lab.data.named import faces as any_faces
 from facepaint.lab.data.pictures import to_signed
@@ -66,7 +66,7 @@ def ours(name: str) -> Step:
     def step() -> Tensor:
         seen, first = dict(batch), None
         for phase, names in method.phases.items():
-            with torch.autocast("cpu", torch.bfloat16):
+            with precision.autocast("cpu"):
                 loss, _ = method.loss(phase, method.networks, seen, 0)
             first = loss.detach() if first is None else first
             update(loss, [each[n] for n in names])

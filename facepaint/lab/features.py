@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import MobileNet_V2_Weights, VGG19_Weights, WeightsEnum, mobilenet_v2
 
 from facepaint.errors import LabError
+from facepaint.lab import precision
 from facepaint.lab.networks import halve_precisely
 
 _FILE = "mobilenet_v2-b0353104.pth"  # torchvision's name of IMAGENET1K_V1
@@ -55,7 +56,7 @@ class Pyramid(nn.Module):
     def forward(self, pictures: Tensor) -> list[Tensor]:
         x = (pictures - self.mean) / self.deviation
         maps = []
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with precision.autocast(x.device.type):
             for stage in self.stages:
                 x = stage(x)
                 maps.append(x)

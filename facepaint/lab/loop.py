@@ -28,6 +28,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from facepaint.errors import LabError
+from facepaint.lab import precision
 from facepaint.lab.graph import read_weights
 from facepaint.lab.recipe import Settings, as_table
 
@@ -68,7 +69,7 @@ def train(method: Method, run: Path, resume: bool = False, listen: Listener | No
     fabric = Fabric(
         accelerator=s.accelerator,
         devices=s.devices,
-        precision=s.precision,  # type: ignore[arg-type]
+        precision=precision.resolve(s.precision, s.accelerator),
         strategy=strategy,
     )
     fabric.launch()

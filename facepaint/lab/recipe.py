@@ -17,6 +17,7 @@ else:
     import tomli as tomllib
 
 RECIPES = Path(__file__).with_name("recipes")
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Settings:
     clip: largest norm of a gradient.
     ema: share of the running mean of weights kept each step.
     seed: of weights, data order and augmentation.
-    precision: as Lightning Fabric names it. accelerator, devices: likewise.
+    precision: as Lightning Fabric names it, or AUTO (`facepaint.lab.precision`).
+    accelerator, devices: as Fabric names them.
     workers: threads of each process that make batches ahead.
     compile: through torch.compile; a minute at the start, and it needs a C++ compiler on the CPU.
     save_every, sheet_every: steps between checkpoints and between sample sheets.
@@ -51,7 +53,7 @@ class Settings:
     clip: float = 1.0
     ema: float = 0.998
     seed: int = 0
-    precision: str = "bf16-mixed"
+    precision: str = AUTO
     accelerator: str = "auto"
     devices: int = 1
     workers: int = 1

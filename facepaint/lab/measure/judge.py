@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from facepaint.errors import LabError
 from facepaint.face import FloatArray
+from facepaint.lab import precision
 from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.pictures import picture
 from facepaint.lab.features import VGG, VGG_FEATURES, Pyramid
@@ -43,7 +44,7 @@ def extractor(name: str) -> Extract:
     def look(x: Tensor) -> Tensor:
         # the hair above tells nothing; smaller, it costs half
         small = F.interpolate(x[:, :, 16:], size=(112, 112), mode="bilinear")
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with precision.autocast(x.device.type):
             maps = vgg(small, layers)
         return torch.cat([_pooled(maps[k].float().sqrt(), 4) for k in layers], 1)
 

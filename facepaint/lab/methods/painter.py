@@ -34,7 +34,7 @@ from facepaint.face import (
     RIGHT_EYE,
     RIGHT_IRIS,
 )
-from facepaint.lab import losses
+from facepaint.lab import losses, precision
 from facepaint.lab.data import moves
 from facepaint.lab.data.faces import FaceSet, cut
 from facepaint.lab.data.named import by_set
@@ -219,7 +219,7 @@ class PainterMethod:
         s = self.settings
         assert self._reader is not None
         reader = self._reader.to(result.device)
-        with torch.autocast(result.device.type, torch.bfloat16):
+        with precision.autocast(result.device.type):
             read = reader(result)
         error = (read.blendshapes.float() - batch["asked"])[:, ~torch.from_numpy(GAZE)].abs()
         moved = (read.landmarks.float() - batch["asked_points"]).abs()
