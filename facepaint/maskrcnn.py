@@ -26,10 +26,11 @@ _CUT = 0.02  # of a tile's side: a box that ends so near to an inner edge may be
 _GREY = (124, 116, 104)
 
 
-def find(pixels: Pixels) -> list[Box]:
+def find(pixels: Pixels, model: Model | None = None) -> list[Box]:
     """Faces of a photo, RGB uint8 [H, W, 3]; one face may come twice, from two levels. Each box
-    has a mask. Faces narrower than a sixtieth of a photo's longest side may be missed."""
-    model = _model()
+    has a mask. Faces narrower than a sixtieth of a photo's longest side may be missed. model: the
+    network, None for the one that ships."""
+    model = model or _model()
     size = int(model.session.get_inputs()[0].shape[0])
     boxes: list[Box] = []
     for scale, left, top in _tiles(pixels.shape[0], pixels.shape[1], size):

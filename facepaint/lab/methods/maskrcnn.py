@@ -32,6 +32,7 @@ from facepaint.lab.data.scenes import Scene, SceneSet, framed, pasted
 from facepaint.lab.entry import Entry
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases
+from facepaint.lab.measure import detectors
 from facepaint.lab.networks import halve_precisely
 from facepaint.lab.recipe import Settings
 
@@ -343,6 +344,7 @@ ENTRY = Entry(
     MaskRCNNMethod,
     named.scenes,
     graph=MaskRCNNGraph,
+    measure=detectors.exported,
     used=used,
     what="from a square picture to boxes of faces and, for each, what of it can be seen",
     limits="learned from another detector's boxes and from pasted faces; small, blurred and"
