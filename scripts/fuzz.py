@@ -2,9 +2,11 @@
 
 scripts/fuzz.py 200000 --report fuzz.json      goes on where the report stopped
 
-A case fails where anything but a FacePaintError of one line comes out, the process dies, takes
-more than 10 s of processor time or 1.5 GB of memory, or where what was read cannot be written,
-marked and read again. Exit status 1 where any did.
+Three of four cases are photos and XMP packets, the fourth is for one of `parsers`: films, clips,
+signed pictures, networks, manifests, recipes, and what is asked by command line and HTTP. A case
+fails where anything but a FacePaintError of one line comes out, the process dies, takes more than
+10 s of processor time or 1.5 GB of memory, or where what was read cannot be written, marked and
+read again. Exit status 1 where any did.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import resource
 import select
 import signal
@@ -30,17 +33,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from parsers import MARK, PARSERS, XMP, Parser, films, refused
 from PIL import ExifTags, Image, ImageCms
 
 from facepaint import mark, mp4
-from facepaint.errors import FacePaintError
 from facepaint.photo import MAX_PIXELS, Metadata, Photo
 
 SECONDS = 10  # of processor time
 MEMORY = 1.5e9  # bytes
 RARE = 997  # one case in so many is a bomb, and one of so many goes through the command line
-MARK = mark.Mark((mark.MarkedFace(0, "happy"),), (("painter", "ab" * 32),))
-XMP = mark.packet(MARK)
+OTHERS = 4  # one case in so many is for a parser of `parsers`
 
 
 # --- files to damage
@@ -105,19 +107,9 @@ def seeds() -> list[bytes]:
         *files,
         saved(image, "GIF"),
         saved(image, "BMP"),
-        film(),
+        films()[0],
         b"\0\0\0\x1cftypheic" + bytes(40),
     ]
-
-
-def film() -> bytes:
-    def box(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", 8 + len(content)) + kind + content
-
-    udta = box(b"udta", box(b"XMP_", XMP))
-    file = io.BytesIO(box(b"ftyp", b"isom") + box(b"moov", udta) + box(b"mdat", bytes(50)))
-    mp4.write_xmp(file, XMP)
-    return file.getvalue()
 
 
 def bomb(chance: np.random.Generator) -> bytes:
@@ -196,11 +188,40 @@ WAYS: list[Callable[[bytes, np.random.Generator], bytes]] = [
 ]
 
 
+ODD = (
+    *("null", "true", "-1", "0", "1e999", "NaN", '""', '"\\u0000"', '"\\ud800"', "[]", "{}"),
+    *("9" * 400, "9" * 5000, "[" * 5000, '{"a":' * 2000, '"' + "x" * 9000 + '"'),
+    *("²", "١", "1_0", "--", "-", "@", "#", ":", "=", "../../x", "\n", "\r\n"),
+    *("\x1b[31m", "\u202e", "\udcff"),  # what could steer a terminal, and what is no UTF-8
+)
+_WORD = re.compile(rb'"[^"]*"|[\w.]+|[^\w\s]')
+
+
+def odd(data: bytes, chance: np.random.Generator) -> bytes:
+    """A text in which an odd value stands for a word, or for what is in front of it too."""
+    words = list(_WORD.finditer(data))
+    if not words:
+        return data
+    found = words[chance.integers(len(words))]
+    value = ODD[chance.integers(len(ODD))].encode("utf-8", "surrogatepass")
+    return data[: found.start()] + value + data[found.end() :]
+
+
+def parser_of(index: int) -> Parser | None:
+    """What a case is for, None for photos."""
+    if index % OTHERS != OTHERS - 1 or index % RARE == 0:
+        return None
+    return PARSERS[index // OTHERS % len(PARSERS)]
+
+
 def case(index: int) -> bytes:
     """The file of a case."""
     chance = np.random.default_rng([7, index])
     if index % RARE == 0:
         return bomb(chance)
+    parser = parser_of(index)
+    if parser is not None:
+        return damaged(parser, chance)
     data = seeds()[chance.integers(len(seeds()))]
     if chance.integers(12) == 0:
         data = XMP  # a packet by itself
@@ -209,11 +230,26 @@ def case(index: int) -> bytes:
     return with_sums(data) if data.startswith(b"\x89PNG") and chance.integers(2) else data
 
 
+def damaged(parser: Parser, chance: np.random.Generator) -> bytes:
+    """A file for a parser."""
+    files = parser.seeds()
+    data = files[chance.integers(len(files))]
+    for _ in range(int(chance.integers(1, 4))):
+        way = odd if parser.text and chance.integers(2) else WAYS[chance.integers(len(WAYS))]
+        data = way(data, chance) or b"\0"
+    return data
+
+
 # --- what must hold
 
 
 def check(data: bytes, index: int) -> None:
     """Raise AssertionError, or whatever is not a FacePaintError, where a case fails."""
+    parser = parser_of(index)
+    if parser is not None:
+        if not parser.missing:
+            parser.check(data)
+        return
     packets = [data if b"<" in data[:400] else None]
     with refused():
         photo = Photo.read(data)
@@ -230,15 +266,6 @@ def check(data: bytes, index: int) -> None:
         assert mark.marks_in(mark.merged(packet, MARK))
     if index % RARE == 1:
         by_command(data)
-
-
-@contextlib.contextmanager
-def refused():
-    """FacePaintErrors of one line are as they should be."""
-    try:
-        yield
-    except FacePaintError as error:
-        assert str(error) and "\n" not in str(error), repr(str(error))
 
 
 def written_and_read(photo: Photo, kind: str) -> None:
@@ -349,6 +376,9 @@ def main() -> None:
             given.report.write_text(json.dumps(report, indent=1))
     for index, failure in report["failures"].items():
         print(f"case {index}: {failure.strip().splitlines()[-1]}")
+    for parser in PARSERS:
+        if parser.missing:
+            print(f"no {parser.name} was looked at: {', '.join(parser.missing)} is not installed")
     print(f"{given.cases - given.first} cases, {len(report['failures'])} failures")
     sys.exit(bool(report["failures"]))
 
