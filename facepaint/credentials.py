@@ -128,8 +128,8 @@ def manifest_of(file: IO[bytes], kind: str) -> Manifest | None:
             if reader is None:
                 return None
             with reader:
-                return _read(reader)
-    except c2pa.C2paError as error:
+                return _read(json.loads(reader.json()))
+    except (c2pa.C2paError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise CredentialsError(f"its C2PA manifest cannot be read ({_line(error)})") from error
 
 
@@ -165,8 +165,7 @@ def _manifest(data: bytes, mark: Mark | None) -> dict[str, Any]:
     }
 
 
-def _read(reader: Any) -> Manifest:
-    document = json.loads(reader.json())
+def _read(document: Any) -> Manifest:
     active = document["manifests"][document["active_manifest"]]
     actions = [
         str(action.get("action"))

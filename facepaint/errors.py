@@ -11,8 +11,16 @@ FacePaintError
 """
 
 
+def one_line(message: str) -> str:
+    """A message as one line that cannot steer a terminal, whatever names and values it holds."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
+
+
 class FacePaintError(Exception):
     """Base of all errors that FacePaint raises on purpose."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class PhotoError(FacePaintError):

@@ -22,21 +22,19 @@ def write_whole(path: Path, data: bytes | str, overwrite: bool = True) -> None:
     folder, because it was killed, is removed. Raises FileExistsError where the file exists and may
     not be overwritten, OSError where the system refuses.
     """
-    _sweep(path.parent.resolve())
-    with _temporary(path.parent) as (file, temporary):
+    with temporary(path.parent) as (file, beside):
         file.write(data.encode() if isinstance(data, str) else data)
         file.flush()
-        os.fsync(file.fileno())
-        if path.exists():
-            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
-        if os.name == "nt":
-            file.close()  # an open file cannot be moved there
-        _move(temporary, path, overwrite)
+        place(file, beside, path, overwrite)
 
 
 @contextlib.contextmanager
-def _temporary(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """A new file, locked for as long as it is open, and gone afterwards unless it was moved."""
+def temporary(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """A new file, locked for as long as it is open, and gone afterwards unless it was moved.
+
+    What an earlier process left unfinished in the folder, because it was killed, is removed.
+    """
+    _sweep(folder.resolve())
     file, path = _new(folder)
     try:
         with file:
@@ -84,26 +82,37 @@ def _remove_if_dead(path: Path) -> None:
             path.unlink()
 
 
-def _move(temporary: Path, target: Path, overwrite: bool) -> None:
+def place(file: IO[bytes], beside: Path, target: Path, overwrite: bool = True) -> None:
+    """Move a whole `temporary` file to where it belongs. Raises as `write_whole` does."""
+    os.fsync(file.fileno())
+    if target.exists():
+        beside.chmod(stat.S_IMODE(target.stat().st_mode))
+    if os.name == "nt":
+        file.close()  # an open file cannot be moved there
+    _move(beside, target, overwrite)
+
+
+def _move(beside: Path, target: Path, overwrite: bool) -> None:
     if overwrite:
-        temporary.replace(target)
+        beside.replace(target)
         return
     try:
-        os.link(temporary, target)  # unlike a rename, never replaces what appeared meanwhile
+        os.link(beside, target)  # unlike a rename, never replaces what appeared meanwhile
     except FileExistsError:
         raise
     except OSError as cause:  # some file systems have no hard links; there the check must do
         if target.exists():
             raise FileExistsError(str(target)) from cause
-        temporary.replace(target)
+        beside.replace(target)
 
 
 def whole_lines(path: Path) -> list[str]:
     """The whole lines of a file that is only ever appended to; none where there is no file. A last
-    line that was cut off while it was written is taken out of the file."""
+    line that was cut off while it was written is taken out of the file. What is no UTF-8 comes as
+    U+FFFD, and stays in the file as it is."""
     if not path.exists():
         return []
-    *lines, cut_off = path.read_text().split("\n")
+    *lines, cut_off = path.read_bytes().split(b"\n")
     if cut_off:
-        write_whole(path, "".join(f"{line}\n" for line in lines))
-    return lines
+        write_whole(path, b"".join(line + b"\n" for line in lines))
+    return [line.decode(errors="replace") for line in lines]

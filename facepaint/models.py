@@ -77,7 +77,7 @@ def _verified(name: str, folder: Path) -> tuple[bytes, str]:
     try:
         entry = read_manifest(folder)[name]
         data, wanted = (folder / Path(entry["file"]).name).read_bytes(), entry["sha256"]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, ValueError) as error:  # ValueError: a name with a NUL in it
         raise WeightsError(f"{folder}: no weights of the {name} there") from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != wanted:
@@ -90,7 +90,10 @@ def read_manifest(folder: Path = WEIGHTS) -> dict[str, dict[str, str]]:
     """What weights a folder holds: name → file and sha256."""
     try:
         manifest: dict[str, dict[str, str]] = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError, RecursionError) as error:
+        for entry in manifest.values():
+            if not (isinstance(entry["file"], str) and isinstance(entry["sha256"], str)):
+                raise TypeError("file and sha256 are texts")
+    except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
         raise WeightsError(f"{folder}: no readable {MANIFEST} of weights there") from error
     return manifest
 

@@ -15,6 +15,7 @@ from facepaint.errors import PhotoError
 from facepaint.xmp import MAX_BYTES
 
 XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+_PICTURES = (b"hei", b"hev", b"mif", b"msf", b"avi")  # how brands of pictures begin
 _MAX_BOXES = 100_000  # a hostile file can hold millions of eight bytes each
 
 
@@ -29,8 +30,11 @@ class Box(NamedTuple):
 
 
 def is_mp4(head: bytes) -> bool:
-    """Whether a file that begins so is an ISO base media file or an older QuickTime film."""
-    return head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+    """Whether a file that begins so, in 12 bytes or more, is an ISO base media file or an older
+    QuickTime film; pictures in the former (HEIC, AVIF) are none."""
+    if head[4:8] == b"ftyp":
+        return head[8:11] not in _PICTURES
+    return head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def read_xmp(file: IO[bytes]) -> bytes | None:
@@ -52,7 +56,8 @@ def read_xmp(file: IO[bytes]) -> bytes | None:
 
 
 def write_xmp(file: IO[bytes], packet: bytes) -> None:
-    """Give the film in a file opened with "r+b" this XMP packet; no other byte of a film changes.
+    """Give the film in a file opened with "r+b" this XMP packet; no other byte of a film changes,
+    but fewer than 8 at its end that are no box give way.
 
     Raises PhotoError where the boxes of the file do not fit into each other.
     """
@@ -64,7 +69,8 @@ def write_xmp(file: IO[bytes], packet: bytes) -> None:
         if _is_xmp(file, box):
             file.seek(box.start + 4)
             file.write(b"free")
-    file.seek(0, 2)
+    file.seek(boxes[-1].end if boxes else 0)  # fewer than 8 bytes behind it are no box
+    file.truncate()
     file.write(struct.pack(">I", 24 + len(packet)) + b"uuid" + XMP_UUID + packet)
 
 

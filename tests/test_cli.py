@@ -157,6 +157,7 @@ def mistakes(tmp: Path, photo: Path) -> dict[str, tuple[list[object], str]]:
         "region": (["edit", photo, *to, "--region", "nose"], "there are mouth, eyes"),
         "contradiction": (["edit", photo, *to, "--like", photo], "contradict"),
         "like nobody": (["edit", photo, "--like", f"{photo}#4"], "no face 4"),
+        "like no number": (["edit", photo, "--like", f"{photo}#²"], "does not exist"),
         "like nothing": (["edit", photo, "--like", tmp / "none.png"], "none.png"),
         "face word": (["edit", photo, "--face", "first"], "is not like 0, 0:happy"),
         "face expression": (["edit", photo, "--face", "0:hapy"], "did you mean happy"),

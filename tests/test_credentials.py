@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facepaint import credentials
 from facepaint.credentials import Credentials, manifest_of, mime
 from facepaint.errors import CredentialsError
 from facepaint.inspection import inspect
@@ -130,6 +131,24 @@ def test_command_and_batch_sign(files, portrait, tmp_path: Path) -> None:
         assert "signed by Drawn signer: valid" in found.credentials
     pixels = [Photo.read(tmp_path / "out" / n).pixels for n in ("a.jpg", "b.jpg")]
     assert np.array_equal(*pixels)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        [],
+        {"manifests": {}, "active_manifest": "a"},
+        {"manifests": {"a": {"assertions": [{"label": "c2pa.actions"}]}}, "active_manifest": "a"},
+        {"manifests": {"a": {"ingredients": 3}}, "active_manifest": "a"},
+    ],
+)
+def test_a_manifest_that_is_not_as_c2pa_says(document, files, monkeypatch) -> None:
+    signed = Credentials.read(*files).sign(drawing().encode("PNG"), drawing(1).encode("PNG"), MARK)
+    real = credentials._read
+    monkeypatch.setattr(credentials, "_read", lambda _: real(document))
+    with pytest.raises(CredentialsError, match="cannot be read"):
+        manifest(signed)
 
 
 def test_what_cannot_sign_is_said_before_anything_is_done(files, tmp_path: Path) -> None:

@@ -151,6 +151,13 @@ def test_only_our_own_leftovers_are_removed(tmp_path: Path) -> None:
     assert names(tmp_path) == theirs | {"a"}
 
 
+def test_of_a_damaged_list_the_lines_stay(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"one\n\xff two\nthr")
+    assert files.whole_lines(path) == ["one", "\ufffd two"]
+    assert path.read_bytes() == b"one\n\xff two\n"
+
+
 def test_of_two_that_write_the_same_file_one_wins_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     for how in ("overwrite", "new"):

@@ -450,6 +450,10 @@ def test_recipes_and_data_that_are_not_there(
     monkeypatch.delenv("FACEPAINT_DATA", raising=False)
     with pytest.raises(LabError, match="there are cyclegan-colour, cyclegan-cpu"):
         recipe.read("raeder")
+    for data in (b"\xff", b"[" * 100_000, b"steps ="):
+        (tmp_path / "x.toml").write_bytes(data)
+        with pytest.raises(LabError, match="not valid TOML"):
+            recipe.read(str(tmp_path / "x.toml"))
     with pytest.raises(LabError, match="set FACEPAINT_DATA"):
         commands.train("reader", (), str(tmp_path / "run"), False, None)
     with pytest.raises(LabError, match="no photos in a layout that is known"):
@@ -470,6 +474,11 @@ def test_a_run_is_not_started_over_nor_a_damaged_one_resumed(
     assert (run / loop.CHECKPOINT).read_bytes() == kept
     with pytest.raises(LabError, match="a run of reader, not of painter"):
         loop.train(build("painter", faces, steps=2), run, resume=True)
+    with pytest.raises(LabError, match="built otherwise"):
+        loop.train(build("reader", faces, steps=4, width=16), run, resume=True)
+    torch.save({"weight": torch.zeros(3)}, run / loop.CHECKPOINT)
+    with pytest.raises(LabError, match="not the checkpoint of a run"):
+        loop.train(build("reader", faces, steps=4), run, resume=True)
     (run / loop.CHECKPOINT).write_bytes(kept[: len(kept) // 2])
     with pytest.raises(LabError, match="damaged"):
         loop.train(build("reader", faces, steps=4), run, resume=True)

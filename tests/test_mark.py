@@ -287,6 +287,12 @@ def test_a_film_keeps_every_byte_and_gains_a_mark() -> None:
     assert mp4.read_xmp(file) == twice and len(marks_in(twice)) == 2
 
 
+def test_a_few_bytes_behind_a_film_give_way() -> None:
+    file = io.BytesIO(film() + b"\0\0\0")
+    mp4.write_xmp(file, packet(MARK))
+    assert file.getvalue().startswith(film()) and mp4.read_xmp(file) == packet(MARK)
+
+
 def test_films_of_other_makers() -> None:
     udta = box(b"moov", box(b"udta", box(b"XMP_", theirs()) + bytes(4)))
     assert mp4.read_xmp(io.BytesIO(film(udta))) == theirs()
@@ -362,6 +368,15 @@ def test_inspect_says_it_in_words_and_as_json(tmp_path: Path) -> None:
     for bad in (tmp_path, tmp_path / "none.jpg", Path(__file__)):
         done = run("inspect", bad)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def test_inspect_refuses_pictures_that_it_cannot_read(tmp_path: Path) -> None:
+    """A HEIC is an ISO base media file too, but its XMP lies elsewhere: no mark would be a lie."""
+    for brand in (b"heic", b"mif1", b"avif"):
+        path = tmp_path / "a.heic"
+        path.write_bytes(film().replace(b"ftypisom", b"ftyp" + brand))
+        with pytest.raises(facepaint.PhotoError, match=r"is a(n AVIF| HEIC) file"):
+            inspect(path)
 
 
 def test_inspect_reads_films(tmp_path: Path) -> None:

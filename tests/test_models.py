@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,7 +62,7 @@ def test_damaged_weights_are_refused(name: str, damage: str, copy: Path) -> None
 def test_a_folder_that_holds_no_weights(tmp_path: Path) -> None:
     with pytest.raises(facepaint.WeightsError, match="no readable manifest"):
         facepaint.load(tmp_path)
-    (tmp_path / MANIFEST).write_text("[]")
+    (tmp_path / MANIFEST).write_text("{}")
     with pytest.raises(facepaint.WeightsError, match="no weights of the reader"):
         facepaint.load(tmp_path)
 
@@ -126,6 +128,9 @@ def test_models_that_changed_places_are_refused(copy: Path) -> None:
         '{"reader": {"file": "a\\u0000b", "sha256": "x"}}',
         '{"reader": {"file": "../../../etc/passwd", "sha256": "x"}}',
         '{"reader": []}',
+        '["reader", {}]',
+        "7",
+        '{"reader": {"file": "x\\n\\u001b[31m", "sha256": "x"}}',
         "[" * 100_000,
         "\ufeff\udcff",
     ],
@@ -134,7 +139,13 @@ def test_hostile_manifests_are_refused(manifest: str, copy: Path) -> None:
     (copy / MANIFEST).write_text(manifest, errors="surrogateescape")
     with pytest.raises(facepaint.WeightsError) as error:
         facepaint.load(copy)
-    assert "\n" not in str(error.value) and "root:" not in str(error.value)
+    assert str(error.value).isprintable() and "root:" not in str(error.value)
+    done = subprocess.run(
+        [sys.executable, "-m", "facepaint", "card", "--weights", str(copy)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
 
 
 def test_no_pickle_is_ever_loaded() -> None:

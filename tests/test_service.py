@@ -324,6 +324,11 @@ def test_access(painter: facepaint.Painter) -> None:
     assert "httponly" in cookie.lower() and "samesite=strict" in cookie.lower()
     shown = {"Cookie": cookie.split(";")[0]}
     assert ask("GET", "/v1/models", headers=shown).status_code == 200
+    others = {"Cookie": f"a/b=1; path=/; x[; {cookie.split(';')[0]}"}  # of programs at other ports
+    assert ask("GET", "/v1/models", headers=others).status_code == 200
+    wrong(ask("GET", "/v1/models", headers={"Cookie": "a/b=1"}), 401, "Unauthorized", "")
+    wrong(asker(own)("GET", "/v1/models", headers={"Host": "["}), 400, "WrongHost", "")
+    wrong(asker(own)("POST", "/v1/faces", headers={"Origin": "http://["}), 403, "WrongOrigin", "")
     policy = ask("GET", "/healthz").headers["content-security-policy"]
     assert policy.startswith("default-src 'self'") and "http" not in policy
 

@@ -512,6 +512,73 @@ def test_a_face_that_is_missing_is_told(
     assert report.missing == [4] and report.edited == 25
 
 
+def test_a_list_of_other_files_is_no_clip(tmp_path: Path) -> None:
+    """FFmpeg would open whatever it names, on this machine or elsewhere."""
+    clips.write(tmp_path / "a.mp4", clips.empty(3))
+    lists = {
+        "concat": "ffconcat version 1.0\nfile a.mp4\n",
+        "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.mp4\n#EXT-X-ENDLIST\n",
+    }
+    for name, text in lists.items():
+        for suffix in ("mp4", "m3u8"):
+            path = tmp_path / f"{name}.{suffix}"
+            path.write_text(text)
+            with pytest.raises(facepaint.ClipError, match="cannot be read as a clip"):
+                Source(path)
+
+
+def test_a_colon_in_a_name_makes_no_address_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = Source(clips.write(tmp_path / "b.mp4", clips.empty(3)).rename("12:30.mp4"))
+    target = Target(Path("13:30.mp4"), source)
+    for frame in source:
+        target.write(frame)
+    assert len(clips.frames(target.keep().resolve())) == 3
+    source.close()
+    assert {p.name for p in tmp_path.iterdir()} == {"12:30.mp4", "13:30.mp4"}
+
+
+def test_names_in_another_encoding_are_no_error(tmp_path: Path) -> None:
+    path = clips.write(tmp_path / "a.mp4", clips.empty(3))
+    data = path.read_bytes()
+    assert data.count(b"VideoHandler") == 1
+    path.write_bytes(data.replace(b"VideoHandler", b"Vid\xe9oHandler"))
+    assert Source(path).video.metadata["handler_name"] == "Vid\ufffdoHandler"
+
+
+def test_frames_of_absurd_size_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = clips.write(tmp_path / "a.mp4", clips.empty(3))
+    assert len(list(Source(path))) == 3
+    monkeypatch.setattr("facepaint.video.clip.MAX_PIXELS", 320 * 240 - 1)
+    with pytest.raises(facepaint.ClipError, match="frames have more than"):
+        Source(path)
+    monkeypatch.setattr(Source, "_check_size", lambda *_: None)  # as where the header says less
+    with pytest.raises(facepaint.ClipError, match="damaged"):
+        list(Source(path))
+
+
+def test_of_two_that_write_the_same_clip_one_wins_whole(tmp_path: Path) -> None:
+    path = clips.write(tmp_path / "a.mp4", clips.empty(30))
+    sources = [Source(path), Source(path)]
+    targets = [Target(tmp_path / "out.mp4", source) for source in sources]
+    for frames in zip(*sources, strict=True):
+        for target, frame in zip(targets, frames, strict=True):
+            target.write(frame)
+    for target in targets:
+        assert len(clips.frames(target.keep())) == 30
+    assert {p.name for p in tmp_path.iterdir()} == {"a.mp4", "out.mp4"}
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    source = Source(clips.write(tmp_path / "a.mp4", clips.empty(3)))
+    left = tmp_path / f".facepaint-{'0' * 16}.tmp"
+    left.touch()
+    Target(tmp_path / "out.mp4", source).drop()
+    assert {p.name for p in tmp_path.iterdir()} == {"a.mp4"}
+
+
 def test_a_preview_is_the_beginning(
     painter: facepaint.Painter, handheld: Path, tmp_path: Path
 ) -> None:
@@ -583,8 +650,7 @@ def test_stopped_it_leaves_a_playable_part(
     pictures = list(clips.handheld(astronaut, 50)) * 10
     clip = clips.write(tmp_path / "long.mp4", pictures, options={"preset": "ultrafast"})
     process = subprocess.Popen(command(clip, "--to", "neutral"), stderr=subprocess.PIPE, text=True)
-    temporary = tmp_path / ".long.neutral.mp4.tmp"
-    _wait(lambda: temporary.exists() and temporary.stat().st_size > 0)
+    _wait(lambda: any(p.stat().st_size for p in tmp_path.glob(".facepaint-*.tmp")))
     time.sleep(0.5)
     process.send_signal(number)
     _, told = process.communicate(timeout=60)

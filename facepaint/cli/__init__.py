@@ -24,7 +24,7 @@ from facepaint.cli import trust  # noqa: F401
 # isort: split
 from facepaint.cli import lab  # noqa: F401
 from facepaint.cli.group import cli
-from facepaint.errors import FacePaintError
+from facepaint.errors import FacePaintError, one_line
 
 EXTRAS = {  # module → the extra that brings it; the lab brings all others
     **dict.fromkeys(("fastapi", "gradio", "pydantic", "starlette", "uvicorn", "anyio"), "web"),
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped", 130)
     except click.ClickException as error:
-        _fail(error.format_message().replace("\n", " "), 2)
+        _fail(error.format_message(), 2)
     except FacePaintError as error:
         _fail(str(error), 2)
     except OSError as error:
@@ -70,5 +70,5 @@ def _terminated(*_: object) -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    click.echo(f"facepaint: {message}", err=True)
+    click.echo(f"facepaint: {one_line(message)}", err=True)
     sys.exit(status)

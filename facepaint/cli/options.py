@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
@@ -115,7 +116,7 @@ def word(common: dict[str, Any], each: dict[int, dict[str, Any]]) -> str:
 def like(painter: Painter, text: str) -> Any:
     """The face that PHOTO[#N] names."""
     path, mark, index = text.rpartition("#")
-    if mark and index.isdigit() and not Path(text).exists():
+    if mark and re.fullmatch("[0-9]{1,9}", index) and not Path(text).exists():
         return painter.face_of(path, int(index))
     return painter.face_of(text)
 

@@ -36,6 +36,7 @@ Batch = dict[str, Tensor]
 Networks = dict[str, nn.Module]
 Phases = dict[str, tuple[str, ...]]  # a phase and the names of the networks that it trains
 CHECKPOINT = "checkpoint.pt"
+_KEYS = {"step", "settings", "networks", "ema", "optimizers"}  # of a checkpoint
 
 
 class Method(Protocol):
@@ -279,6 +280,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise LabError(f"{path}: not a checkpoint, or a damaged one") from error
+    if not isinstance(state, dict) or not state.keys() >= _KEYS:
+        raise LabError(f"{path}: tensors, but not the checkpoint of a run")
     return state
 
 
@@ -316,8 +319,11 @@ def _load(
     state = read_checkpoint(run)
     if state["settings"]["method"] != s.method:
         raise LabError(f"{run} holds a run of {state['settings']['method']}, not of {s.method}")
-    for name, network in networks.items():
-        network.load_state_dict(state["networks"][name])
-        ema[name].load_state_dict(state["ema"][name])
-        optimizers[name].load_state_dict(state["optimizers"][name])
+    try:
+        for name, network in networks.items():
+            network.load_state_dict(state["networks"][name])
+            ema[name].load_state_dict(state["ema"][name])
+            optimizers[name].load_state_dict(state["optimizers"][name])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise LabError(f"{run} holds networks that are built otherwise ({error})") from error
     return int(state["step"])

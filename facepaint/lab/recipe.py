@@ -75,7 +75,7 @@ def read(name: str, changes: tuple[str, ...] = ()) -> dict[str, Any]:
         raise LabError(f"no recipe {name}; there are {known}, or give a path that ends in .toml")
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LabError(f"{path}: not valid TOML: {error}") from error
     return table | dict(_change(c) for c in changes)
 
@@ -86,7 +86,7 @@ def _change(text: str) -> tuple[str, Any]:
         raise LabError(f"{text!r} is no key=value")
     try:
         return key, tomllib.loads(f"v = {value}")["v"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return key, value  # a bare word is a string
 
 

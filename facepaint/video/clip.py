@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,11 +20,13 @@ from av.video.frame import VideoFrame
 
 from facepaint import mp4
 from facepaint.errors import ClipError, PhotoError
+from facepaint.files import place, temporary
 from facepaint.mark import Mark, merged
 from facepaint.video import planes
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
+    from av.video.stream import VideoStream
 
 Packet: TypeAlias = "_Packet[Any]"
 
@@ -36,8 +38,12 @@ CONTAINERS = {
     ".mkv": "matroska",
     ".webm": "webm",
 }
+# What is read, by the same names. Others are no clips but lists of files and addresses (HLS, DASH,
+# concat), which would have whatever they name opened.
+READ = (*CONTAINERS.values(), "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "gif")
 MARKED = ("mp4", "mov")  # what XMP has a place in
 FALLBACK = ".mkv"  # holds every kind of sound
+MAX_PIXELS = 8192 * 4352  # of a frame: 8K
 QUALITY = 18  # constant rate factor of x264: hardly to be told from the source
 
 
@@ -69,12 +75,19 @@ class Source:
         if not path.is_file():
             raise ClipError(f"{path}: no file there")
         with told(f"{path}: cannot be read as a clip"):
-            self.container: InputContainer = av.open(str(path))
-        if not self.container.streams.video:
+            self.container: InputContainer = av.open(
+                f"file:{path}",  # or a name with a colon is taken for an address
+                container_options={
+                    "format_whitelist": ",".join(READ),
+                    "protocol_whitelist": "file",
+                },
+                metadata_errors="replace",
+            )
+        try:
+            self.video = self._pictures()
+        except ClipError:
             self.close()
-            raise ClipError(f"{path}: no pictures in it")
-        self.video = self.container.streams.video[0]
-        self.video.thread_type = "AUTO"
+            raise
         self.copied = [s for s in self.container.streams if s.type in ("audio", "subtitle")]
         self.dropped: list[str] = [
             s.type for s in self.container.streams if s is not self.video and s not in self.copied
@@ -82,6 +95,24 @@ class Source:
         self._rate = self.video.guessed_rate or self.video.average_rate or Fraction(25)
         self.matrix: tuple[int, ...] | None = None  # of the first frame: what turns it upright
         self._pts: int | None = None
+
+    def _pictures(self) -> VideoStream:
+        """The first stream of pictures, ready to be decoded; ClipError where there is none."""
+        if not self.container.streams.video:
+            raise ClipError(f"{self.path}: no pictures in it")
+        video = self.container.streams.video[0]
+        if video.codec_context is None:
+            raise ClipError(f"{self.path}: its pictures are of a kind that cannot be read")
+        self._check_size(video.width * video.height)
+        # a frame may say otherwise than its file
+        video.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        video.thread_type = "AUTO"
+        return video
+
+    def _check_size(self, pixels: int) -> None:
+        if pixels > MAX_PIXELS:
+            limit = f"{MAX_PIXELS / 1e6:.0f} megapixels"
+            raise ClipError(f"{self.path}: its frames have more than {limit}; make them smaller")
 
     @property
     def rate(self) -> Fraction:
@@ -132,16 +163,17 @@ class Target:
     def __init__(self, path: Path, source: Source) -> None:
         """Raises ClipError for a suffix that is no clip's."""
         self.path, self._source = path, source
-        self._temporary = path.with_name(f".{path.name}.tmp")
         self._kind = kind(path)
         self._copied: dict[int, Any] = {}
         self._stream: Any = None
         self._waiting: list[Packet] = []
         options = {"movflags": "+faststart"} if self._kind in MARKED else {}
-        with told(f"{path}: cannot be written"):
+        with told(f"{path}: cannot be written"), ExitStack() as stack:
+            self._file, self._temporary = stack.enter_context(temporary(path.parent))
             self._container: OutputContainer = av.open(
-                str(self._temporary), "w", format=self._kind, options=options
+                f"file:{self._temporary}", "w", format=self._kind, options=options
             )
+            self._stack = stack.pop_all()
 
     def write(self, frame: VideoFrame) -> None:
         """Encode a planar frame; the first one says what the clip is like."""
@@ -168,7 +200,9 @@ class Target:
             self._container.close()
             if mark is not None and self._kind in MARKED:
                 self._mark(mark)
-        return self._temporary.replace(path or self.path)
+            place(self._file, self._temporary, path or self.path)
+            self._stack.close()
+        return path or self.path
 
     def _mark(self, mark: Mark) -> None:
         """Add the mark to what XMP the source has."""
@@ -182,7 +216,7 @@ class Target:
         """Leave nothing behind of what was not kept."""
         with suppress(OSError, ValueError):  # it may be what went wrong
             self._container.close()
-        self._temporary.unlink(missing_ok=True)
+        self._stack.close()
 
     def _begin(self, frame: VideoFrame) -> None:
         """Set up the streams; encoders are told all that the frame and its stream say."""

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from facepaint.errors import EditError, FacePaintError, NoFaceError, PhotoError
+from facepaint.errors import EditError, FacePaintError, NoFaceError, PhotoError, one_line
 
 
 class Fault(BaseModel):
@@ -53,8 +53,7 @@ def answer(
     status: int, type: str, message: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """The answer to a request that failed."""
-    line = " ".join(message.split())
-    content = {"error": {"type": type, "message": line}}
+    content = {"error": {"type": type, "message": one_line(message)}}
     return JSONResponse(content, status, dict(headers or {}))
 
 

@@ -6,12 +6,12 @@ import hmac
 import secrets
 from collections.abc import Callable
 from functools import partial
-from http.cookies import SimpleCookie
 from typing import TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -84,7 +84,7 @@ def _is_work(scope: Scope) -> bool:
 
 def _length(scope: Scope) -> int:
     text = Headers(scope=scope).get("content-length", "0")
-    return int(text) if text.isdigit() else 0
+    return int(text[:20]) if text.isascii() and text.isdigit() else 0
 
 
 def _counted(receive: Receive, limits: Limits) -> Receive:
@@ -137,11 +137,11 @@ class Access:
 
     def _refusal(self, scope: Scope, headers: Headers) -> ASGIApp | None:
         """The answer that keeps a request out, None where it may come in."""
-        host = urlsplit(f"//{headers.get('host', '')}")
-        if self._hosts is not None and _name(host.netloc) not in self._hosts:
+        host = _address(f"//{headers.get('host', '')}")
+        if self._hosts is not None and (host.hostname or "") not in self._hosts:
             return answer(400, "WrongHost", f"this server is not called {host.netloc!r}")
         origin = headers.get("origin")
-        if origin and scope["method"] != "GET" and urlsplit(origin).netloc != host.netloc:
+        if origin and scope["method"] != "GET" and _address(origin).netloc != host.netloc:
             return answer(403, "WrongOrigin", f"pages of {origin} may not use this server")
         if self._token is None or scope["path"] in OPEN:
             return None
@@ -157,11 +157,12 @@ class Access:
         return hmac.compare_digest(token.encode(), (self._token or "").encode())
 
 
-def _name(netloc: str) -> str:
+def _address(url: str) -> SplitResult:
+    """The parts of an address, empty ones where it is none."""
     try:
-        return urlsplit(f"//{netloc}").hostname or ""
-    except ValueError:
-        return ""
+        return urlsplit(url)
+    except ValueError:  # brackets that hold no IPv6 address
+        return urlsplit("")
 
 
 def _shown(headers: Headers) -> str:
@@ -169,9 +170,8 @@ def _shown(headers: Headers) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
-    cookie: SimpleCookie = SimpleCookie()
-    cookie.load(headers.get("cookie", ""))
-    return cookie[COOKIE].value if COOKIE in cookie else ""
+    # Python's own reader of cookies raises, or reads none, where another program's is odd
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
 
 
 def _with_cookie(token: str) -> RedirectResponse:
