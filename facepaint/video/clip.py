@@ -251,7 +251,8 @@ class Target:
         try:
             new = self._container.add_stream_from_template(old)
         except (ValueError, av.FFmpegError) as error:
-            what = f"{old.type} of kind {old.codec_context.name}"
+            kind = old.codec_context.name if old.codec_context else "unknown"
+            what = f"{old.type} of kind {kind}"
             raise ClipError(
                 f"{self.path}: a {self.path.suffix} cannot hold {what}; name another OUT, .mkv"
             ) from error
