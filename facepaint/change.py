@@ -1,4 +1,4 @@
-"""Change: from an edit and a face to what its blendshapes should gain or lose."""
+"""Change: from an edit and a face to what its blendshapes should gain or lose, and to a name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from facepaint.edit import Edit
 from facepaint.errors import EditError
 from facepaint.face import Face, FloatArray
-from facepaint.names import BLENDSHAPES, REGIONS
+from facepaint.names import BLENDSHAPES, EXPRESSIONS, REGIONS
 
 # An expression leaves the gaze where it is.
 GAZE = np.array([name.startswith("eyeLook") for name in BLENDSHAPES])
@@ -36,6 +36,18 @@ def change(edit: Edit, face: Face, targets: Targets) -> FloatArray:
     asked = np.clip(have + edit.strength * difference, 0, 1)
     # a target beyond 0 to 1 would be none; rounding must not change what is not asked to change
     return np.where(difference == 0, 0, asked - have).astype(np.float32)
+
+
+def named(edit: Edit) -> FloatArray:
+    """The name of what an edit asks for, float32 [7]: one-hot of EXPRESSIONS times the strength.
+
+    Zeros where it names none, and where it is held to regions: a name moves the whole face, and
+    what it moves elsewhere would be cut off at a region's border.
+    """
+    name = np.zeros(len(EXPRESSIONS), np.float32)
+    if edit.to is not None and not edit.regions:
+        name[EXPRESSIONS.index(edit.to)] = edit.strength
+    return name
 
 
 def _difference(edit: Edit, face: Face, targets: Targets) -> npt.NDArray[np.float32]:

@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facepaint.change import change
+from facepaint.change import change, named
 from facepaint.edit import Edit, unknown
 from facepaint.errors import EditError
 from facepaint.face import Face, FloatArray
 from facepaint.models import open_model
+from facepaint.names import BLENDSHAPES
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +50,15 @@ class Method(Protocol):
 
 
 class PainterNetwork:
-    """The painter (`facepaint train painter`): any change of blendshapes, at any strength."""
+    """The painter (`facepaint train painter`): any change of blendshapes, at any strength.
+
+    Its network takes a change [N, 52 + 7] with the name of the expression behind the blendshapes;
+    one from before there were names takes [N, 52].
+    """
 
     def __init__(self, folder: Path) -> None:
         self._model = open_model("painter", folder)
+        self._takes_names = self._model.shape("change")[1] > len(BLENDSHAPES)
         expressions = self.card["expressions"]
         self._targets = {n: np.array(v, np.float32) for n, v in expressions.items()}
 
@@ -61,10 +67,12 @@ class PainterNetwork:
         return self._model.card
 
     def __call__(self, crop: npt.NDArray[np.uint8], face: Face, edit: Edit) -> Strokes | None:
-        difference = change(edit, face, self._targets)
-        if not difference.any():
+        asked = change(edit, face, self._targets)
+        if self._takes_names:
+            asked = np.concatenate([asked, named(edit)])
+        if not asked.any():
             return None
-        out = self._model(crops=crop[None], change=difference[None])
+        out = self._model(crops=crop[None], change=asked[None])
         strokes = {name: np.asarray(value[0], np.float32) for name, value in out.items()}
         if _is_grey(crop):  # what is painted into a grey photo is grey
             strokes["paint"] = np.repeat(strokes["paint"].mean(-1, keepdims=True), 3, -1)

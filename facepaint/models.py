@@ -36,6 +36,11 @@ class Model:
         names = [output.name for output in self.session.get_outputs()]
         return dict(zip(names, self.session.run(names, inputs), strict=True))
 
+    def shape(self, name: str) -> list[Any]:
+        """The shape of an input: numbers, and names of what may vary."""
+        (shape,) = (i.shape for i in self.session.get_inputs() if i.name == name)
+        return list(shape)
+
 
 def open_model(name: str, folder: Path = WEIGHTS) -> Model:
     """The model `name` of a folder of weights, verified by its sha256.

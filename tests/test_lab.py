@@ -383,10 +383,33 @@ def test_no_change_paints_nothing(faces: FaceSet) -> None:
         torch.nn.init.normal_(parameter, std=0.05)
     batch = method.sample(np.random.default_rng(0), 4, 0)
     source = to_float(batch["source"])
-    strokes = painter(source, torch.zeros(4, 52))
+    strokes = painter(source, torch.zeros(4, 59))
     assert not strokes.flow.any() and not strokes.mask.any() and not strokes.shade.any()
     kept = compose(source, strokes, batch["face"])
     assert torch.allclose(kept, source, atol=1e-5)
+
+
+def test_a_name_changes_nothing_until_it_is_learned_and_then_alone_is_enough() -> None:
+    from facepaint.lab.networks import Painter
+
+    torch.manual_seed(0)
+    painter = Painter(8)
+    for name, parameter in painter.named_parameters():  # as if trained before there were names
+        if name != "name.weight":
+            torch.nn.init.normal_(parameter, std=0.05)
+    source, change = torch.rand(7, 3, 128, 128), torch.zeros(7, 59)
+    change[:, :52] = torch.rand(7, 52) * torch.tensor([0.0, *[0.04, 0.4] * 3])[:, None]
+    with_name = change.clone()
+    with_name[:, 52:] = torch.eye(7)
+    with torch.no_grad():
+        before = painter(source, change)
+        assert all(map(torch.equal, before, painter(source, with_name)))
+        torch.nn.init.normal_(painter.name.weight)
+        assert all(map(torch.equal, before, painter(source, change)))
+        after = painter(source, with_name)
+    for old, new in zip(before, after, strict=True):
+        assert ((old - new).flatten(1).abs().amax(1) > 1e-4).all()
+    assert after.flow[0].any() and after.mask[0].any()  # no change of blendshapes there
 
 
 def test_the_lab_and_the_runtime_compose_alike(faces: FaceSet) -> None:
@@ -512,6 +535,31 @@ def test_a_run_can_start_from_anothers_weights(faces: FaceSet, tmp_path: Path) -
     with pytest.raises(LabError, match="holds no network like painter"):
         wrong = build("painter", faces, steps=1, start=str(tmp_path / "first"))
         loop.train(wrong, tmp_path / "third")
+
+
+def test_a_run_can_start_from_weights_of_before_a_part_was_added(
+    faces: FaceSet, tmp_path: Path
+) -> None:
+    """A new part stays fresh; weights of another shape, or with a part too many, are not taken."""
+    loop.train(build("painter", faces, steps=2), tmp_path / "first")
+    state = loop.read_checkpoint(tmp_path / "first")
+    state["ema"]["painter"].pop("name.weight")
+    torch.save(state, tmp_path / "old.pt")
+    options: dict[str, Any] = {"steps": 1, "rate": 0.0, "decay": 0.0}
+    again = build("painter", faces, start=str(tmp_path / "old.pt"), **options)
+    loop.train(again, tmp_path / "second")
+    made = loop.read_checkpoint(tmp_path / "second")["ema"]["painter"]
+    for key, value in state["ema"]["painter"].items():
+        assert torch.allclose(made[key], value, atol=1e-6), key
+    assert not made["name.weight"].any()
+    state["ema"].pop("critic")  # whose width is another's, so that it would be alike
+    torch.save(state, tmp_path / "old.pt")
+    state["ema"]["painter"]["newer.weight"] = torch.zeros(1)
+    torch.save(state, tmp_path / "newer.pt")
+    for start, width in (("old.pt", 16), ("newer.pt", 8)):
+        wrong = build("painter", faces, width=width, start=str(tmp_path / start), **options)
+        with pytest.raises(LabError, match="holds no network like painter"):
+            loop.train(wrong, tmp_path / "third")
 
 
 @pytest.mark.parametrize("name", ["reader", "painter"])

@@ -287,25 +287,25 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _start(checkpoint: Path, networks: Networks, ema: Networks) -> None:
     """First weights from another run's averaged ones, of every network that is built alike, or
-    from an exported network."""
+    from an exported network. A network may have newer parts: they stay fresh."""
     if checkpoint.suffix == ".onnx":
         name, weights = read_weights(checkpoint)
         wanted = ema[name].state_dict() if name in ema else {}
         averaged = {name: {k: v for k, v in weights.items() if k in wanted}}
     else:
         averaged = read_checkpoint(checkpoint)["ema"]
-    alike = [
-        n for n in averaged if n in ema and _shapes(ema[n].state_dict()) == _shapes(averaged[n])
-    ]
+    alike = [n for n in averaged if n in ema and _fits(averaged[n], ema[n].state_dict())]
     if not alike:
         raise LabError(f"{checkpoint} holds no network like {', '.join(networks)} to start from")
     for name in alike:
-        networks[name].load_state_dict(averaged[name])
-        ema[name].load_state_dict(averaged[name])
+        networks[name].load_state_dict(averaged[name], strict=False)
+        ema[name].load_state_dict(averaged[name], strict=False)
 
 
-def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
-    return {k: v.shape for k, v in state.items()}
+def _fits(weights: dict[str, Tensor], state: dict[str, Tensor]) -> bool:
+    """Whether all of some weights, if there are any, have their place in a network's state."""
+    places = {k: v.shape for k, v in state.items()}
+    return bool(weights) and all(places.get(k) == v.shape for k, v in weights.items())
 
 
 def _load(

@@ -130,10 +130,15 @@ class Strokes(NamedTuple):
     shade: Tensor
 
 
-class Painter(nn.Module):
-    """A U-Net (Ronneberger et al. 2015) from a crop and a change of blendshapes to Strokes.
+ASKED = (len(BLENDSHAPES), len(EXPRESSIONS))  # what a painter is told: a change, a name
 
-    crop [N, 3, 128, 128], change [N, 52] in -1 to 1. No change gives Strokes of exact zeros.
+
+class Painter(nn.Module):
+    """A U-Net (Ronneberger et al. 2015) from a crop and what is asked of it to Strokes.
+
+    crops [N, 3, 128, 128]; change [N, 52 + 7]: of the blendshapes, -1 to 1, then the name of the
+    expression that is asked for, one-hot times strength, zeros for none. No change and no name
+    give Strokes of exact zeros.
     """
 
     def __init__(self, width: int = 16, condition: int = 128) -> None:
@@ -142,6 +147,8 @@ class Painter(nn.Module):
         self.embed = nn.Sequential(
             nn.Linear(len(BLENDSHAPES), condition), nn.SiLU(), nn.Linear(condition, condition)
         )
+        self.name = nn.Linear(len(EXPRESSIONS), condition, bias=False)
+        nn.init.zeros_(self.name.weight)  # weights from before there were names stay as good
         # narrow where the picture is large, wide where it is small: most of the work is at 16²
         self.stem = conv(3, w)
         self.down1 = Block(w, 2 * w, 2)
@@ -160,7 +167,9 @@ class Painter(nn.Module):
         self.register_buffer("blur", torch.outer(binomial, binomial)[None, None], persistent=False)
 
     def forward(self, crops: Tensor, change: Tensor) -> Strokes:
-        c = F.silu(self.embed(change * 4))
+        blend, name = change[:, : ASKED[0]], change[:, ASKED[0] :]
+        named = self.name(name)
+        c = F.silu(self.embed(blend * 4) + named)
         x0 = self.stem((crops - 0.5) / 0.25)
         x1 = self.down1(x0)
         x2 = self.down2(x1, c)
@@ -171,8 +180,10 @@ class Painter(nn.Module):
         h = self.up2(torch.cat([_double(h), x1], 1), c)
         h = self.up1(torch.cat([_double(h), x0], 1))
         flow, mask, paint, shade = self.head(h).float().split([2, 1, 3, 1], 1)
-        # min(1, largest change / .1): a small change fades to nothing, none is nothing
-        gate = (change.float().abs().amax(1) * 10).clamp(max=1)[:, None, None, None]
+        # min(1, largest change / .1): a small change fades to nothing, none is nothing. A name
+        # counts by what it changes in the embedding, or names not yet learned would open it too
+        largest = torch.cat([blend.float(), named.float()], 1).abs().amax(1)
+        gate = (largest * 10).clamp(max=1)[:, None, None, None]
         # all but the paint without fine detail: else it is used to sharpen skin and edges
         rough = torch.cat([torch.tanh(torch.cat([flow, shade], 1)), torch.sigmoid(mask)], 1)
         smooth = F.conv2d(_padded(rough), self.blur.expand(4, -1, -1, -1), groups=4)
@@ -196,10 +207,18 @@ def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-class Critic(nn.Module):
-    """Judges a face beside the blendshapes it should show: higher is more real.
+class Judgement(NamedTuple):
+    """scores [N, P] of a crop's places: higher is more real; expressions [N, 7] as logits, None
+    from a critic that names none."""
 
-    crop [N, 3, 128, 128] in -1 to 1, blendshapes [N, 52]; returns [N, 8 · 8] patch scores. The
+    scores: Tensor
+    expressions: Tensor | None
+
+
+class Critic(nn.Module):
+    """Judges a face beside the blendshapes it should show.
+
+    crop [N, 3, 128, 128] in -1 to 1, blendshapes [N, 52]; 8 · 8 scores, no expressions. The
     label enters by projection (Miyato & Koyama 2018), so it cannot be passed over.
     """
 
@@ -220,20 +239,21 @@ class Critic(nn.Module):
         self.label = nn.Linear(len(BLENDSHAPES), 4 * w * 8 * 8)
         self.score = conv(4 * w, 1, 1)
 
-    def forward(self, crops: Tensor, blendshapes: Tensor) -> Tensor:
+    def forward(self, crops: Tensor, blendshapes: Tensor) -> Judgement:
         h = self.body(crops)
         label = self.label(blendshapes * 2 - 0.2).view_as(h)
         scores: Tensor = self.score(h)[:, 0] + (h * label).sum(1) / h.shape[1] ** 0.5
-        return scores.flatten(1)
+        return Judgement(scores.flatten(1), None)
 
 
 class ProjectedCritic(nn.Module):
     """A critic that looks through a frozen network's eyes (Sauer et al. 2021): it learns in
     hundreds of steps what a critic on pixels learns in thousands.
 
-    maps: features of a crop at strides 4 to 32, `channels` of each; blendshapes [N, 52]. Returns
-    [N, 4 · 8 · 8] scores: each scale's 8 × 8 places. A fixed random mixture of the channels keeps
-    it from resting on a few of them.
+    maps: features of a crop at strides 4 to 32, `channels` of each; blendshapes [N, 52]. 4 · 8 · 8
+    scores: each scale's 8 × 8 places. A fixed random mixture of the channels keeps it from resting
+    on a few of them. The expression is told from the mean of each scale, without the blendshapes
+    (an auxiliary classifier, Odena et al. 2017).
     """
 
     def __init__(self, channels: tuple[int, ...], width: int = 64) -> None:
@@ -250,15 +270,18 @@ class ProjectedCritic(nn.Module):
         places = [min(8, 32 // 2**i) for i in range(len(channels))]
         self.labels = nn.ModuleList(nn.Linear(len(BLENDSHAPES), w * p * p) for p in places)
         self.scores = nn.ModuleList(conv(w, 1, 1) for _ in channels)
+        self.expressions = nn.Linear(w * len(channels), len(EXPRESSIONS))
 
-    def forward(self, maps: list[Tensor], blendshapes: Tensor) -> Tensor:
-        out = []
+    def forward(self, maps: list[Tensor], blendshapes: Tensor) -> Judgement:
+        out, means = [], []
         for i, x in enumerate(maps):
             h = self.heads[i](F.conv2d(x, self.get_buffer(f"mix{i}")))
             label = self.labels[i](blendshapes * 2 - 0.2).view_as(h)
             score = self.scores[i](h)[:, 0] + (h * label).sum(1) / h.shape[1] ** 0.5
             out.append(F.interpolate(score[:, None], size=(8, 8), mode="nearest"))
-        return torch.cat(out, 1).flatten(1)
+            means.append(h.mean((2, 3)))
+        expressions: Tensor = self.expressions(torch.cat(means, 1))
+        return Judgement(torch.cat(out, 1).flatten(1), expressions)
 
 
 class Halving(nn.Conv2d):

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint.change import GAZE
+from facepaint.errors import LabError
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LANDMARKS, FloatArray
 from facepaint.lab.data.faces import FaceSet
 
@@ -45,8 +46,10 @@ def fit(faces: FaceSet, groups: Pairs, ridge: float = 1.0) -> FloatArray:
     """The map from features to landmark places, float32 [104, 478 · 2], crop units.
 
     Ridge regression over each person's photos against that person's own mean photo, so that
-    nothing of an identity enters.
+    nothing of an identity enters. LabError where there is nobody.
     """
+    if not groups:
+        raise LabError("nobody in the data shows two expressions; the painter learns from those")
     changes, moves = [], []
     for group in groups:
         first = faces.landmarks[group[0]]

@@ -28,6 +28,13 @@ from facepaint.segment import face_mask
 _NOSE = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64)
 SMILING = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]
 HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
+_ALL = range(len(EXPRESSIONS))
+OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
+_NOBODY: dict[str, Any] = {
+    "labelled": np.zeros((CROP, CROP, 3), np.uint8),
+    "labelled_blendshapes": np.zeros(len(BLENDSHAPES), np.float32),
+    "label": np.int64(-1),
+}
 
 
 class Shares(Protocol):
@@ -39,10 +46,13 @@ class Shares(Protocol):
     def poles(self) -> float: ...
     @property
     def named(self) -> float: ...
+    @property
+    def others(self) -> float: ...
 
 
 class Samples:
-    """Draws samples from the people that are not held out.
+    """Draws samples from the people that are not held out. Only expressions that some of them are
+    labelled with are asked for by name.
 
     targets: what is asked for each of EXPRESSIONS, float32 [7, 52]. linear: the map from a change
     of blendshapes to landmark moves.
@@ -55,6 +65,8 @@ class Samples:
         self._people = moves.people(faces, train)
         self.targets = moves.expression_targets(faces, train)
         self.linear = moves.fit(faces, self._people)
+        labelled = {e: np.flatnonzero(train & (faces.expressions == e)) for e in _ALL}
+        self._labelled = {e: rows for e, rows in labelled.items() if len(rows)}
         sets = sorted(set(faces.sources[train]))
         self._by_set = {str(s): np.flatnonzero(train & (faces.sources == s)) for s in sets}
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
@@ -63,6 +75,17 @@ class Samples:
         """`count` samples, the pairs first."""
         paired = round(count * self._shares.pairs)
         return [self._one(rng, i < paired) for i in range(count)]
+
+    def labelled(self, rng: np.random.Generator, count: int, some: int) -> list[dict[str, Any]]:
+        """`some` real faces of known expression, each expression as often, as samples of their
+        own; and so many of nobody, to be passed over, that there are `count`."""
+        return [self._real(rng) if n < some else _NOBODY for n in range(count)]
+
+    def _real(self, rng: np.random.Generator) -> dict[str, Any]:
+        e = int(rng.choice(list(self._labelled)))
+        i, jitter = int(rng.choice(self._labelled[e])), augment.random_frame(rng, 5, 0.06, 0.02)
+        crop, _, blend = self._view(i, jitter, augment.Look(rng, 0.7), rng.random() < 0.5)
+        return {"labelled": crop, "labelled_blendshapes": blend, "label": np.int64(e)}
 
     def _one(self, rng: np.random.Generator, paired: bool) -> dict[str, Any]:
         """One sample; with the same jitter, light and mirroring for source and partner."""
@@ -75,9 +98,10 @@ class Samples:
             still = moves.still_frame(f.landmarks[i], f.landmarks[j])
             partner = self._view(j, align.chain(align.invert(still), jitter), look, flip)
             asked, points = partner[2], partner[1]
+            name = one_hot(f.expressions[j] if f.expressions[j] != f.expressions[i] else -1)
         else:
             partner = source
-            asked = self._ask(rng, source[2])
+            asked, name = self._ask(rng, source[2])
             points = moves.moved(source[1], source[2], asked, self.linear)
         real = self._like(rng, str(f.sources[i]), asked)
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
@@ -87,6 +111,7 @@ class Samples:
             "points": source[1],
             "blendshapes": source[2],
             "asked": asked.astype(np.float32),
+            "name": name,
             "asked_points": points.astype(np.float32),
             "partner": partner[0],
             "paired": np.bool_(paired),
@@ -132,19 +157,40 @@ class Samples:
             crop, points, blend = mirror(crop, points, blend, self._mirror)
         return np.ascontiguousarray(look(crop)), points, blend
 
-    def _ask(self, rng: np.random.Generator, have: FloatArray) -> FloatArray:
-        """Blendshapes to ask of a single: a named expression or another's, in part or all."""
-        if rng.random() < self._shares.named:
-            smiles = have[SMILING].mean() > 0.35
-            likely = np.full(len(EXPRESSIONS), 0.06)
-            likely[NEUTRAL if smiles else HAPPY] = 0.6  # mostly what the face is not
-            want = self.targets[int(rng.choice(len(likely), p=likely / likely.sum()))].copy()
+    def _ask(self, rng: np.random.Generator, have: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Blendshapes to ask of a single, in part or all, and the name [7] that goes with them: a
+        named expression, or what another shows, which has no name."""
+        name = self._name(rng, have) if rng.random() < self._shares.named else -1
+        if name >= 0 and rng.random() < 0.5:
+            want = self.targets[name].copy()
         else:
-            want = self._faces.blendshapes[int(rng.choice(self._pool))].copy()
+            pool = self._pool if name < 0 else self._labelled[name]
+            want = self._faces.blendshapes[int(rng.choice(pool))].copy()
         if rng.random() < 0.8:  # mostly the gaze stays
             want[GAZE] = have[GAZE]
         strength = 1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1.3)
-        return np.asarray(np.clip(have + strength * (want - have), 0, 1), np.float32)
+        asked = np.asarray(np.clip(have + strength * (want - have), 0, 1), np.float32)
+        return asked, one_hot(name, strength)
+
+    def _name(self, rng: np.random.Generator, have: FloatArray) -> int:
+        """An expression to ask for by its name."""
+        poles, others = (
+            [e for e in kinds if e in self._labelled] for kinds in ((HAPPY, NEUTRAL), OTHERS)
+        )
+        if not poles or (others and rng.random() < self._shares.others):
+            return int(rng.choice(others))
+        mostly = NEUTRAL if have[SMILING].mean() > 0.35 else HAPPY  # what the face is not
+        if mostly in poles and rng.random() < 0.9:
+            return mostly
+        return int(rng.choice(poles))
+
+
+def one_hot(expression: int, strength: float = 1.0) -> FloatArray:
+    """The name of an expression as the painter takes it, float32 [7]; zeros for -1."""
+    name = np.zeros(len(EXPRESSIONS), np.float32)
+    if expression >= 0:
+        name[expression] = strength
+    return name
 
 
 def region(points: FloatArray, before: FloatArray) -> FloatArray:

@@ -1,10 +1,12 @@
-"""The painter: from a crop and a change of blendshapes to a flow, a mask, paint and a shade.
+"""The painter: from a crop, a change of blendshapes and an expression's name to a flow, a mask,
+paint and a shade.
 
 Two kinds of samples. A *pair* shows one person with two expressions; the second photo is laid over
 the first and is the answer. A *single* has no answer; where its landmarks should go is predicted
 by a linear map (`facepaint.lab.data.moves`), and the reader says whether the result shows what was
 asked. A critic that sees a face beside its blendshapes judges both (projection discriminator,
-Miyato & Koyama 2018; hinge loss; R1, Mescheder et al. 2018).
+Miyato & Koyama 2018; hinge loss; R1, Mescheder et al. 2018). Where it looks through features it
+also names expressions: that is learned on labelled faces, and asked of results with a name.
 """
 
 from __future__ import annotations
@@ -38,13 +40,15 @@ from facepaint.lab import losses, precision
 from facepaint.lab.data import moves
 from facepaint.lab.data.faces import FaceSet, cut
 from facepaint.lab.data.named import by_set
-from facepaint.lab.data.samples import HAPPY, NEUTRAL, SMILING, Samples
+from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, SMILING, Samples, one_hot
 from facepaint.lab.entry import Entry
 from facepaint.lab.features import Pyramid
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases, read_checkpoint
 from facepaint.lab.networks import (
+    ASKED,
     Critic,
+    Judgement,
     Painter,
     ProjectedCritic,
     Reader,
@@ -55,6 +59,7 @@ from facepaint.lab.networks import (
 from facepaint.lab.recipe import Settings
 from facepaint.segment import face_mask
 
+_COLUMNS = 10  # of a sample sheet
 _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to 1
 
 
@@ -62,16 +67,21 @@ _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to
 class PainterSettings(Settings):
     """width: channels at full size. pairs: share of samples that are pairs; poles: share of those
     that are happy and neutral. named: share of singles asked for a named expression, the rest for
-    another person's. reader: a run or checkpoint of the reader that judges results, "" for none.
-    features: the critic looks through "mobilenet_v2", and pairs are compared there too; ""
-    for a critic on pixels. critic_from: the step at which the critic's voice begins. r1: weight
+    another person's; others: share of those named that are neither happy nor neutral. labelled:
+    labelled faces beside each batch, at most as many as it has samples, from which the critic
+    learns to name expressions. reader: a run or checkpoint of the reader that judges results, ""
+    for none. features: the critic looks through "mobilenet_v2", and pairs are compared there too;
+    "" for a critic on pixels. critic_from: the step at which the critic's voice begins. r1: weight
     of its gradient penalty, on pixels. region_limit: share of the mouth and eyes that paint may
-    cover for free. weight_*: of the losses."""
+    cover for free. weight_*: of the losses; weight_class, of the expression that the critic
+    names in results, is for one that looks through features: a critic on pixels names none."""
 
     width: int = 16
     pairs: float = 0.5
     poles: float = 0.7
     named: float = 0.65
+    others: float = 0.5
+    labelled: int = 6
     reader: str = ""
     features: str = ""
     critic_from: int = 1000
@@ -92,6 +102,7 @@ class PainterSettings(Settings):
     weight_landmarks: float = 1.0
     weight_cycle: float = 0.5
     weight_critic: float = 0.3
+    weight_class: float = 0.15
 
 
 class PainterMethod:
@@ -112,7 +123,11 @@ class PainterMethod:
         self._show = _sheet_rows(faces)
 
     def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
-        rows = self._samples.draw(rng, count)
+        s, rows = self.settings, self._samples.draw(rng, count)
+        if self._pyramid and s.weight_class:
+            some = round(min(1.0, s.labelled / s.batch) * count)
+            labelled = self._samples.labelled(rng, count, some)
+            rows = [r | more for r, more in zip(rows, labelled, strict=True)]
         return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
 
     # --- losses
@@ -130,7 +145,7 @@ class PainterMethod:
         s, painter = self.settings, networks["painter"]
         source = to_float(batch["source"])
         change = batch["asked"] - batch["blendshapes"]
-        strokes: Strokes = painter(source, change)
+        strokes: Strokes = painter(source, torch.cat([change, batch["name"]], 1))
         result = compose(source, strokes, batch["face"])
         batch["result"] = result.detach()
         maps = self._pyramid(result) if self._pyramid else []
@@ -152,12 +167,23 @@ class PainterMethod:
             parts["reader"] = self._reader_loss(compose(source, still, batch["face"]), batch)
         if s.weight_cycle:
             parts["cycle"] = s.weight_cycle * _cycle_loss(painter, result, source, change, batch)
-        if s.weight_critic and step >= s.critic_from:
-            critic = networks["critic"].requires_grad_(False)
-            judged = critic(maps or result * 2 - 1, batch["asked"]).float()
-            parts["critic"] = -s.weight_critic * (judged * _attention(judged)).mean()
+        if step >= s.critic_from:
+            parts |= self._judged(networks["critic"], maps or result * 2 - 1, batch)
         total = torch.stack(list(parts.values())).sum()
         return total, parts | {"mask": strokes.mask.detach().mean()}
+
+    def _judged(
+        self, critic: nn.Module, seen: Tensor | list[Tensor], batch: Batch
+    ) -> dict[str, Tensor]:
+        """What the critic says of the results: whether they are real, and what they express."""
+        s, parts = self.settings, {}
+        judged: Judgement = critic.requires_grad_(False)(seen, batch["asked"])
+        if s.weight_critic:
+            scores = judged.scores.float()
+            parts["critic"] = -s.weight_critic * (scores * _attention(scores)).mean()
+        if s.weight_class and judged.expressions is not None:
+            parts["class"] = s.weight_class * class_loss(judged.expressions, batch["name"])
+        return parts
 
     def _pair_loss(self, result: Tensor, batch: Batch) -> Tensor:
         """How far pairs are from their partner, most of all at mouth and eyes."""
@@ -239,10 +265,10 @@ class PainterMethod:
             with torch.no_grad():
                 seen = self._pyramid(to_float(batch["real"]))
             made = [batch[f"result_{i}"] for i in range(len(seen))]
-        on_real = critic(seen, batch["real_blendshapes"]).float()
-        on_made = critic(made, batch["asked"]).float()
+        on_real = critic(seen, batch["real_blendshapes"]).scores.float()
+        on_made = critic(made, batch["asked"]).scores.float()
         # a real face beside another's blendshapes is wrong too: the critic must read them
-        shuffled = critic(seen, batch["real_blendshapes"].roll(1, 0)).float()
+        shuffled = critic(seen, batch["real_blendshapes"].roll(1, 0)).scores.float()
         weight = _attention(on_real)
         loss = (weight * (F.relu(1 - on_real) + F.relu(1 + on_made))).mean()
         loss = loss + 0.5 * (weight * F.relu(1 + shuffled)).mean()
@@ -250,21 +276,38 @@ class PainterMethod:
             # R1 along one random direction, by a finite difference: its mean over directions is
             # the squared norm of the gradient, without differentiating twice
             nudged = critic(seen + _NUDGE * torch.randn_like(seen), batch["real_blendshapes"])
-            loss = loss + s.r1 / 2 * ((nudged.float() - on_real) / _NUDGE).square().mean()
+            nudge = (nudged.scores.float() - on_real) / _NUDGE
+            loss = loss + s.r1 / 2 * nudge.square().mean()
         shown = {"critic_real": on_real, "critic_made": on_made, "critic_other": shuffled}
-        return loss, {k: (weight * v).mean() for k, v in shown.items()}
+        values = {k: (weight * v).mean() for k, v in shown.items()}
+        if "label" in batch and (batch["label"] >= 0).any():
+            named, values["class_right"] = self._naming_loss(critic, batch)
+            loss = loss + named
+        return loss, values
+
+    def _naming_loss(self, critic: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Cross entropy of what the critic names in labelled faces, and the share that is right."""
+        assert self._pyramid is not None
+        known = batch["label"] >= 0
+        with torch.no_grad():
+            maps = self._pyramid(to_float(batch["labelled"][known]))
+        told = critic(maps, batch["labelled_blendshapes"][known]).expressions.float()
+        wanted = batch["label"][known]
+        return F.cross_entropy(told, wanted), (told.argmax(1) == wanted).float().mean()
 
     # --- pictures
 
     @torch.no_grad()
     def sheet(self, networks: Networks) -> npt.NDArray[np.uint8]:
-        """People never trained on: source, result, mask; neutral made happy, happy neutral."""
+        """People never trained on: source, result, mask; neutral made happy, happy neutral, and
+        neutral made each of the others."""
         tiles = []
         for i, target in self._show:
             crop = cut(self._faces.crops[i], align.IDENTITY)
             blend = self._faces.blendshapes[i]
             want = np.where(GAZE, blend, self.targets[target])
-            change = torch.from_numpy((want - blend).astype(np.float32))[None]
+            asked = np.concatenate([want - blend, one_hot(target)]).astype(np.float32)
+            change = torch.from_numpy(asked)[None]
             source = to_float(torch.from_numpy(crop)[None])
             device = device_of(networks)
             strokes = networks["painter"](source.to(device), change.to(device))
@@ -273,9 +316,9 @@ class PainterMethod:
             made = (result * 255).round().astype(np.uint8)
             mask = (strokes.mask[0, 0].cpu().numpy() * 255).astype(np.uint8)
             tiles.append(np.vstack([crop, made, cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB)]))
-        half = (len(tiles) + 1) // 2
-        rows = [np.hstack(tiles[:half]), np.hstack(tiles[half:])]
-        picture = np.vstack([r for r in rows if r.shape == rows[0].shape])
+        wide = min(len(tiles), _COLUMNS)
+        tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % wide)
+        picture = np.vstack([np.hstack(tiles[i : i + wide]) for i in range(0, len(tiles), wide)])
         return np.asarray(cv2.resize(picture, None, fx=1.25, fy=1.25), np.uint8)
 
 
@@ -304,9 +347,18 @@ def _cycle_loss(
     single = single[: max(1, len(single) // 3)]
     if not len(single):
         return result.sum() * 0
-    strokes: Strokes = painter(result[single], -change[single])
+    # the way back has no name: few photos have a label that would be one
+    strokes: Strokes = painter(result[single], F.pad(-change[single], (0, len(EXPRESSIONS))))
     back = compose(result[single], strokes, batch["face"][single])
     return (back - source[single]).abs().mean() * 4
+
+
+def class_loss(expressions: Tensor, name: Tensor) -> Tensor:
+    """Cross entropy of logits [N, 7] against the names [N, 7] that were asked, each times its
+    strength where that is less than 1: the mean over those that were asked by name."""
+    strength, wanted = name.max(1)
+    wrong = F.cross_entropy(expressions.float(), wanted, reduction="none")
+    return (wrong * strength.clamp(max=1)).sum() / (strength > 0).sum().clamp(min=1)
 
 
 def _attention(scores: Tensor) -> Tensor:
@@ -343,11 +395,14 @@ def _frozen_reader(checkpoint: str) -> Reader | None:
 
 
 def _sheet_rows(faces: FaceSet) -> list[tuple[int, int]]:
-    """(photo, expression to make): held-out people, first made happy, then made neutral."""
+    """(photo, expression to make): held-out people, first made happy, then made neutral, then
+    each of the others."""
     smile = faces.blendshapes[:, SMILING].mean(1)
+    many = (("london", 2), ("taiwan", 2), ("celebamask", 3), ("utkface", 3))
     rows = []
-    for target, chosen in ((HAPPY, smile < 0.1), (NEUTRAL, smile > 0.5)):
-        for source, count in (("london", 2), ("taiwan", 2), ("celebamask", 3), ("utkface", 3)):
+    for target in (HAPPY, NEUTRAL, *OTHERS):
+        chosen = smile > 0.5 if target == NEUTRAL else smile < 0.1
+        for source, count in many if target not in OTHERS else (("london", 1), ("celebamask", 1)):
             found = np.flatnonzero(faces.held_out & chosen & (faces.sources == source))
             rows += [(int(i), target) for i in found[:: max(1, len(found) // count)][:count]]
     if not rows:  # another data set: whoever there is
@@ -360,6 +415,10 @@ class PainterGraph(Graph):
 
     inputs = ("crops", "change")
     outputs = ("flow", "mask", "paint", "shade")
+
+    def example(self, count: int) -> tuple[Tensor, ...]:
+        asked = np.random.default_rng(1).uniform(-0.5, 0.5, (count, sum(ASKED))).astype(np.float32)
+        return (*super().example(count), torch.from_numpy(asked))
 
     def __init__(self, settings: PainterSettings, averaged: dict[str, Any]) -> None:
         super().__init__()
@@ -396,7 +455,8 @@ ENTRY = Entry(
     graph=PainterGraph,
     used=used,
     extra=on_card,
-    what="from an aligned crop and a change of blendshapes to a flow, a mask, paint and shade",
+    what="from an aligned crop, a change of blendshapes and the name of an expression to a flow, a"
+    " mask, paint and shade",
     limits="trained at 128 pixels, so new teeth are soft in large faces; few people seen with more"
     " than one expression; sad, angry, disgusted, afraid and surprised are weak",
 )

@@ -1,0 +1,292 @@
+"""Expressions asked for by name: in samples, by the critic that names them, at edit time."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import facepaint
+from facepaint.change import named
+from facepaint.errors import LabError
+from facepaint.models import WEIGHTS, write_entry
+from facepaint.names import EXPRESSIONS
+
+torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
+onnx = pytest.importorskip("onnx", reason="the lab's extra is not installed")
+
+from facepaint.lab import loop, recipe  # noqa: E402
+from facepaint.lab.data import drawn  # noqa: E402
+from facepaint.lab.data.faces import FaceSet  # noqa: E402
+from facepaint.lab.data.samples import OTHERS, Samples  # noqa: E402
+from facepaint.lab.features import Pyramid  # noqa: E402
+from facepaint.lab.methods import painter as method_file  # noqa: E402
+from facepaint.lab.methods.painter import PainterMethod, PainterSettings, class_loss  # noqa: E402
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+SMALL = {"method": "painter", "data": "drawn", "width": 8, "batch": 6, "critic_from": 0}
+SMALL |= {"precision": "32-true", "accelerator": "cpu", "features": "mobilenet_v2"}
+
+
+class Patches(torch.nn.Module):
+    """In place of MobileNetV2: random mixtures of patches, so that no weights are fetched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(
+            torch.nn.Conv2d(3, c, 4 * 2**i, 4 * 2**i) for i, c in enumerate(Pyramid.CHANNELS)
+        )
+        self.requires_grad_(False)
+
+    def forward(self, pictures: Any) -> list[Any]:
+        return [layer(pictures) for layer in self.layers]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def faces() -> FaceSet:
+    return drawn.draw(0, people=12)
+
+
+@pytest.fixture
+def build(faces: FaceSet, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Builds a painter's method whose critic looks through Patches."""
+    monkeypatch.setattr(method_file, "Pyramid", Patches)
+    monkeypatch.setattr(Patches, "CHANNELS", Pyramid.CHANNELS, raising=False)
+
+    def made(**changes: Any) -> PainterMethod:
+        return PainterMethod(recipe.settings(PainterSettings, SMALL | changes), faces)
+
+    return made
+
+
+# --- samples
+
+
+def drawn_rows(faces: FaceSet, count: int = 200, **changes: Any) -> list[dict[str, Any]]:
+    settings = recipe.settings(PainterSettings, {"pairs": 0.0} | changes)
+    return Samples(settings, faces).draw(np.random.default_rng(0), count)
+
+
+def test_pairs_carry_the_partners_expression(faces: FaceSet) -> None:
+    for row in drawn_rows(faces, 30, pairs=1.0):
+        distance = np.abs(faces.blendshapes - row["asked"]).sum(1)
+        mirrored = faces.expressions[int(np.nanargmin(distance))]
+        assert row["name"].sum() == 1 and row["name"][mirrored] == 1
+    for row in drawn_rows(faces, 8, pairs=1.0, poles=1.0):
+        assert row["name"][:2].sum() == 1
+
+
+def test_singles_carry_what_they_are_asked_by_name_and_nothing_else(faces: FaceSet) -> None:
+    rows = drawn_rows(faces, named=1.0, others=1.0)
+    labelled = sorted({*faces.expressions.tolist()} & {*OTHERS})
+    assert [EXPRESSIONS[e] for e in labelled] == ["surprised"]
+    names = np.stack([r["name"] for r in rows])
+    assert (names.argmax(1) == labelled[0]).all() and ((names > 0).sum(1) == 1).all()
+    strengths = names.max(1)
+    assert 0.35 < (strengths == 1).mean() < 0.65
+    assert strengths.min() >= 0.2 and strengths.max() <= 1.3
+    poles = np.stack([r["name"] for r in drawn_rows(faces, named=1.0, others=0.0)])
+    assert not poles[:, OTHERS].any() and (poles[:, :2].max(0) > 0).all()
+    assert not any(r["name"].any() for r in drawn_rows(faces, 40, named=0.0))
+
+
+def test_what_is_asked_by_name_is_the_mean_or_a_real_face(faces: FaceSet) -> None:
+    """At strength 1, of a gaze that is zero in all drawn faces."""
+    rows = [r for r in drawn_rows(faces, named=1.0, others=1.0) if r["name"].max() == 1]
+    settings = recipe.settings(PainterSettings, {})
+    target = Samples(settings, faces).targets[OTHERS[-1]]
+    near = np.array([np.abs(r["asked"] - target).max() < 1e-6 for r in rows])
+    assert 0.3 < near.mean() < 0.7
+    shown = faces.blendshapes[(faces.expressions == OTHERS[-1]) & ~faces.held_out]
+    for row in np.array(rows)[~near]:
+        assert np.abs(shown - row["asked"]).max(1).min() < 1e-6
+
+
+def test_nobody_with_two_expressions_is_one_clear_line(faces: FaceSet) -> None:
+    kept = np.where(faces.held_out, faces.expressions, -1).astype(np.int8)
+    with pytest.raises(LabError, match="nobody in the data shows two expressions"):
+        drawn_rows(dataclasses.replace(faces, expressions=kept))
+
+
+def test_labelled_faces_are_of_each_expression_and_of_nobody_held_out(faces: FaceSet) -> None:
+    marked = np.where(faces.held_out[:, None, None, None], np.uint8(255), np.uint8(0))
+    crops = np.broadcast_to(marked, faces.crops.shape)
+    few = dataclasses.replace(faces, crops=crops)
+    # one expression far more often than the others
+    samples = Samples(recipe.settings(PainterSettings, {}), few)
+    rows = samples.labelled(np.random.default_rng(0), 200, 150)
+    labels = np.array([int(r["label"]) for r in rows])
+    assert (labels[150:] == -1).all() and (labels[:150] >= 0).all()
+    kinds, counts = np.unique(labels[:150], return_counts=True)
+    assert [EXPRESSIONS[k] for k in kinds] == ["neutral", "happy", "surprised"]
+    assert counts.min() > 30
+    assert max(r["labelled"].mean() for r in rows[:150]) < 128  # black faces; the held-out white
+
+
+# --- the critic that names
+
+
+def test_the_critic_learns_to_name_and_the_painter_is_told(build: Any, tmp_path: Path) -> None:
+    method = build(steps=3)
+    batch = method.sample(np.random.default_rng(1), 6, 0)
+    assert (batch["label"] >= 0).all() and batch["labelled"].shape == (6, 128, 128, 3)
+    _, shown = method.loss("painter", method.networks, batch, 0)
+    assert shown["class"] > 0
+    _, shown = method.loss("critic", method.networks, batch, 0)
+    assert 0 <= float(shown["class_right"]) <= 1
+    loop.train(method, tmp_path / "run")
+    assert "class_right" in (tmp_path / "run" / "log.jsonl").read_text()
+
+
+def test_the_class_head_learns_from_labelled_faces_alone(build: Any) -> None:
+    method = build(labelled=3)
+    critic = method.networks["critic"]
+    optimizer = torch.optim.Adam(critic.parameters(), 3e-3)
+    batch = method.sample(np.random.default_rng(0), 6, 0)
+    assert (batch["label"] >= 0).tolist() == [True] * 3 + [False] * 3
+    losses = []
+    for _ in range(25):
+        loss, right = method._naming_loss(critic, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.3 * losses[0] and float(right) == 1
+
+
+def test_a_critic_on_pixels_names_nothing_and_draws_no_labelled_faces(build: Any) -> None:
+    for changes in ({"features": ""}, {"weight_class": 0.0}):
+        method = build(**changes)
+        batch = method.sample(np.random.default_rng(1), 6, 0)
+        assert "label" not in batch
+        for phase in method.phases:
+            _, shown = method.loss(phase, method.networks, batch, 0)
+            assert not {"class", "class_right"} & shown.keys()
+
+
+def test_every_part_of_a_critic_on_features_gets_a_gradient(build: Any) -> None:
+    method = build()
+    reached: set[str] = set()
+    for step in range(4):
+        batch = method.sample(np.random.default_rng(step), 6, step)
+        method.loss("painter", method.networks, batch, step)[0].backward()
+        named_weight = method.networks["painter"].name.weight.grad
+        method.networks["critic"].zero_grad()
+        method.loss("critic", method.networks, batch, step)[0].backward()
+        for key, p in method.networks["critic"].named_parameters():
+            if p.grad is not None and p.grad.abs().sum() > 0:
+                reached.add(key)
+        for p in method.networks["painter"].parameters():
+            p.data -= 0.01 * p.grad / (1 + p.grad.norm())
+    assert reached == {k for k, _ in method.networks["critic"].named_parameters()}
+    assert named_weight is not None and named_weight.abs().sum() > 0
+
+
+def test_the_class_loss_is_a_weighted_cross_entropy() -> None:
+    logits = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
+    name = torch.zeros(4, 7)
+    name[0, 3], name[1, 5], name[2, 1] = 1.0, 0.25, 1.3
+    each = -torch.log_softmax(logits, 1)
+    wanted = (each[0, 3] + 0.25 * each[1, 5] + each[2, 1]) / 3
+    assert torch.allclose(class_loss(logits, name), wanted)
+    assert float(class_loss(logits, torch.zeros(4, 7))) == 0
+
+
+# --- at edit time
+
+
+def test_the_name_of_an_edit(portrait: np.ndarray) -> None:
+    sad = EXPRESSIONS.index("sad")
+    assert np.array_equal(named(facepaint.Edit("sad")), np.eye(7, dtype=np.float32)[sad])
+    assert named(facepaint.Edit("sad", 1.5, set={"jawOpen": 0.3}))[sad] == 1.5
+    assert not named(facepaint.Edit("sad", 0.0)).any()
+    assert not named(facepaint.Edit("sad", regions=("mouth",))).any()
+    assert not named(facepaint.Edit(set={"jawOpen": 0.3})).any()
+
+
+def weights_with(folder: Path, change: Any) -> Path:
+    """The shipped weights with a painter that `change` has changed."""
+    shutil.copytree(WEIGHTS, folder)
+    model = onnx.load(str(folder / "painter.onnx"))
+    change(model)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(folder / "painter.onnx"))
+    write_entry(folder, "painter", "painter.onnx")
+    return folder
+
+
+def of_before_names(model: Any) -> None:
+    """Takes [N, 52]: what it computes with no name."""
+    (given,) = (i for i in model.graph.input if i.name == "change")
+    given.type.tensor_type.shape.dim[1].dim_value = 52
+    for node in model.graph.node:
+        node.input[:] = ["asked" if i == "change" else i for i in node.input]
+    pads = onnx.numpy_helper.from_array(np.array([0, 0, 0, 7]), "pads")
+    model.graph.initializer.append(pads)
+    model.graph.node.insert(0, onnx.helper.make_node("Pad", ["change", "pads"], ["asked"]))
+
+
+def that_knows_names(model: Any) -> None:
+    rng = np.random.default_rng(0)
+    for weight in model.graph.initializer:
+        if weight.name == "network.name.weight.half":
+            known = rng.normal(0, 1, tuple(weight.dims)).astype(np.float16)
+            weight.CopyFrom(onnx.numpy_helper.from_array(known, weight.name))
+            return
+    raise AssertionError("no weights of names")
+
+
+EDITS = {
+    "named": facepaint.Edit("sad"),
+    "named and set": facepaint.Edit("sad", set={"jawOpen": 0.4}),
+    "region": facepaint.Edit("sad", regions=("mouth",)),
+    "set": facepaint.Edit(set={"jawOpen": 0.4}),
+}
+
+
+def test_networks_with_and_without_names_paint(portrait: np.ndarray, tmp_path: Path) -> None:
+    """One from before names paints what the shipped one does, which has not learned them; one that
+    has learned them paints otherwise where, and only where, a name is asked for the whole face."""
+    shipped = facepaint.load()
+    older = facepaint.load(weights_with(tmp_path / "older", of_before_names))
+    knowing = facepaint.load(weights_with(tmp_path / "knowing", that_knows_names))
+    (face,) = shipped.faces(portrait)
+    photo = facepaint.Photo.read(portrait)
+    for what, edit in EDITS.items():
+        one, two, three = (
+            p.repaint(photo, [(face, edit)]).pixels for p in (shipped, older, knowing)
+        )
+        assert not np.array_equal(one, portrait)
+        assert np.array_equal(one, two)
+        assert np.array_equal(one, three) == ("named" not in what), what
+    for painter in (shipped, older, knowing):
+        same = painter.repaint(photo, [(face, facepaint.Edit("sad", 0.0))]).pixels
+        assert np.array_equal(same, portrait)
+
+
+def test_a_name_is_asked_of_a_face_that_shows_it_already(
+    portrait: np.ndarray, tmp_path: Path
+) -> None:
+    """Its blendshapes are those of the target, so that only the name is left."""
+    knowing = facepaint.load(weights_with(tmp_path / "knowing", that_knows_names))
+    (face,) = knowing.faces(portrait)
+    target = np.array(knowing.cards["painter"]["expressions"]["sad"], np.float32)
+    sad = dataclasses.replace(face, blendshapes=target)
+    photo = facepaint.Photo.read(portrait)
+    made = knowing.repaint(photo, [(sad, facepaint.Edit("sad"))]).pixels
+    assert not np.array_equal(made, portrait)
+    without = facepaint.load().repaint(photo, [(sad, facepaint.Edit("sad"))]).pixels
+    assert np.array_equal(without, portrait)
