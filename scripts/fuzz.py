@@ -313,7 +313,8 @@ def work(start: int, stop: int) -> None:
     """Run cases in this process; one line a case to stdout."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     sink = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what C libraries complain of
+    for told in (1, 2):  # what is said on the way, by C libraries too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), told)
     for index in range(start, stop):
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         line: dict[str, object] = {"case": index}
