@@ -62,21 +62,11 @@ def stages(repeats: int) -> dict[str, float]:
             "encode_jpeg": lambda p=photo: p.encode("jpg"),
         }
         for what, work in works.items():
-            result[f"{what}_{name}_ms"] = median_ms(work, repeats)
+            result[f"{what}_{name}_ms"] = cost.median_ms(work, repeats)
     return result
 
 
-def median_ms(work: Callable[[], object], repeats: int) -> float:
-    work()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times) * 1000
-
-
-def fresh_process() -> dict[str, float]:
+def fresh_edit() -> dict[str, float]:
     """Of `facepaint edit` on a photo of 12 megapixels in a fresh process: seconds, megabytes."""
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
@@ -107,7 +97,7 @@ def cyclegan_pass(repeats: int) -> dict[str, float]:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         feed = {"x": crop.numpy()}
-        times = median_ms(lambda: session.run(["y"], feed), repeats)
+        times = cost.median_ms(lambda: session.run(["y"], feed), repeats)
         found = cost.arithmetic(path)
     return {"ms": times, "gmacs": found["gmacs"], "parameters_m": found["parameters_m"]}
 
@@ -121,7 +111,7 @@ def run(repeats: int, features: str) -> dict[str, Any]:
         "machine": cost.machine() | {"torch": torch.__version__, "onnxruntime": ort.__version__},
         "painter": of_painter,
         "reader": cost.arithmetic(WEIGHTS / "reader.onnx"),
-        "start": cost.cold_start() | fresh_process(),
+        "start": cost.fresh_process("painter") | fresh_edit(),
         "stages": stages(max(3, repeats // 3)),
         "cyclegan_resnet9_256": study
         | {

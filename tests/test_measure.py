@@ -14,7 +14,7 @@ from facepaint.lab import page  # noqa: E402
 from facepaint.lab.data import drawn, scenes  # noqa: E402
 from facepaint.lab.data.pictures import picture  # noqa: E402
 from facepaint.lab.data.samples import HAPPY, NEUTRAL  # noqa: E402
-from facepaint.lab.measure import detectors, judge  # noqa: E402
+from facepaint.lab.measure import detectors, distribution, judge, metrics  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -42,6 +42,68 @@ def test_a_judge_tells_drawn_smiles_from_none() -> None:
         judge.fit("mobilenet_v2", faces, labels, ("neutral", "happy", "sad"))
     with pytest.raises(LabError, match="there are mobilenet_v2, vgg19, vgg16-hed"):
         judge.extractor("resnet")
+
+
+class Corners(torch.nn.Module):
+    """A small stand-in for Inception: the colours at four places."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return pictures[:, :, 16::64, 16::64].flatten(1)
+
+
+def test_distances_of_a_stand_in_are_those_of_its_features() -> None:
+    rng = np.random.default_rng(0)
+    real, before, after = rng.integers(0, 256, (3, 40, 128, 128, 3), np.uint8)
+    after = after // 2
+    halves = np.arange(40) % 2
+    kinds: dict[str, distribution.Between] = {
+        "fid_inception": metrics.frechet_distance,
+        "kid_inception": metrics.kid,
+    }
+    got = distribution.distances(
+        distribution.Distance(Corners(), kinds), list(real), halves, list(before), list(after)
+    )
+
+    def seen(pictures: np.ndarray) -> np.ndarray:
+        return (pictures[:, 16::64, 16::64] / 255).transpose(0, 3, 1, 2).reshape(40, -1)
+
+    x, y = seen(real), seen(after)
+    root = np.sqrt(np.linalg.eigvals(np.cov(x.T) @ np.cov(y.T)).real).sum()
+    traces = np.trace(np.cov(x.T)) + np.trace(np.cov(y.T))
+    wanted = ((x.mean(0) - y.mean(0)) ** 2).sum() + traces - 2 * root
+    assert got["fid_inception"] == pytest.approx(wanted, rel=1e-3)
+    assert got["kid_inception"] == pytest.approx(metrics.kernel_distance(x, y), rel=1e-3)
+    assert got["fid_inception_of_the_input"] < got["fid_inception"]
+    first, second = x[halves == 0], x[halves == 1]
+    assert got["fid_inception_of_real"] == pytest.approx(
+        metrics.frechet_distance(first, second), rel=1e-3
+    )
+
+
+def test_nobody_is_in_both_halves() -> None:
+    people = np.array(["a", "a", "b", "c", "c", "d", "a"])
+    halves = distribution.by_half(people)
+    assert set(halves) == {0, 1}
+    assert all(len(set(halves[people == p])) == 1 for p in "abcd")
+
+
+def test_without_inception_nothing_is_called_fid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(distribution.INCEPTION_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert distribution.inception(None) is None
+    try:
+        stands_in = distribution.distance()
+    except LabError as error:  # MobileNetV2's weights cannot be had here
+        pytest.skip(str(error))
+    assert list(stands_in.kinds) == ["kernel_distance_mobilenet_v2"]
+    other = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
+    other.write_bytes(b"another network")
+    for named in (str(other), None):  # by the option, then by the variable
+        with pytest.raises(LabError, match="is not torch-fidelity's"):
+            distribution.inception(named)
+        monkeypatch.setenv(distribution.INCEPTION_VARIABLE, str(other))
 
 
 def test_overlap_is_that_of_counted_pixels() -> None:

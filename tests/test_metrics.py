@@ -37,6 +37,13 @@ def test_spearman_is_pearson_of_ranks() -> None:
     assert metrics.spearman_of_strength(np.ones((1, 5))) == 0
 
 
+def test_rates_of_one_person_are_of_distances_and_errors_are_means() -> None:
+    assert metrics.same_person_rate(np.array([0.1, 0.59, 0.6, 0.9])) == 0.5
+    read, asked = RNG.random((2, 3, 52))
+    brute = sum(abs(a - b) for a, b in zip(read.flat, asked.flat, strict=True)) / read.size
+    assert metrics.blendshape_error(read, asked) == pytest.approx(brute)
+
+
 def test_landmark_error_of_a_known_shift() -> None:
     points = RNG.uniform(0, 100, (3, 478, 2))
     moved = points + np.array([3, 4])
@@ -90,12 +97,12 @@ def test_skin_has_no_mouth_nor_eyes() -> None:
 
 
 def test_three_readings_of_one_cycle() -> None:
-    a, b = [picture(1)], [picture(2)]
-    got = metrics.cycle_l1(a, b)
-    brute = sum(abs(int(x) - int(y)) for x, y in zip(a[0].flat, b[0].flat, strict=True))
-    assert got["mean_255"] == pytest.approx(brute / a[0].size)
-    assert got["sum_1"] == pytest.approx(brute / 255)
-    assert got["mean_1"] == pytest.approx(brute / 255 / a[0].size)
+    a, b = picture(1), picture(2)
+    got = metrics.cycle_l1(metrics.mean_l1_255([a], [b]), a.size)
+    brute = sum(abs(int(x) - int(y)) for x, y in zip(a.flat, b.flat, strict=True))
+    assert got["cycle_l1_255"] == pytest.approx(brute / a.size)
+    assert got["cycle_l1_sum"] == pytest.approx(brute / 255)
+    assert got["cycle_l1_1"] == pytest.approx(brute / 255 / a.size)
 
 
 def test_kernel_distance_by_brute_force_and_its_sign() -> None:
@@ -110,6 +117,27 @@ def test_kernel_distance_by_brute_force_and_its_sign() -> None:
     assert metrics.kernel_distance(x, y) == pytest.approx(xx + yy - 2 * xy)
     one, two = RNG.normal(size=(2, 400, 8))
     assert abs(metrics.kernel_distance(one, two)) < 0.02 < metrics.kernel_distance(one, two + 1)
+
+
+def test_frechet_distance_in_closed_form() -> None:
+    """|m - n|² + tr(A + B - 2 √(AB)), the root's trace by the eigenvalues of AB."""
+    x = RNG.normal(size=(60, 4)) * [1, 2, 0.5, 1]
+    y = RNG.normal(size=(50, 4)) + np.array([0, 1, 0, 0.5])
+    a, b = np.cov(x.T), np.cov(y.T)
+    root = np.sqrt(np.linalg.eigvals(a @ b).real).sum()
+    wanted = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(a) + np.trace(b) - 2 * root
+    assert metrics.frechet_distance(x, y) == pytest.approx(wanted, rel=1e-6)
+    assert metrics.frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
+    assert metrics.frechet_distance(x, x + np.array([3, 0, 0, 0])) == pytest.approx(9)
+
+
+def test_kid_is_the_kernel_distance() -> None:
+    x, y = RNG.normal(size=(30, 6)), RNG.normal(size=(30, 6)) + 0.5
+    whole = metrics.kid(x, y, subset=30)  # every subset is all of them
+    assert whole == pytest.approx(metrics.kernel_distance(x, y))
+    some = metrics.kid(x, y, subset=20)
+    assert some == metrics.kid(x, y, subset=20) and some == pytest.approx(whole, rel=0.3)
+    assert metrics.kid(x[:8], y) > 0  # fewer than a subset
 
 
 def test_tone_by_its_formula() -> None:
@@ -137,3 +165,16 @@ def test_the_bootstrap_holds_the_mean() -> None:
     assert low < values.mean() < high
     # a normal mean's interval is known: ± 1.96 / √N
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
+
+
+def test_the_bootstrap_draws_people() -> None:
+    """Five photos of everyone say no more than one; a person with more photos counts for more."""
+    values = RNG.normal(3, 1, 80)
+    once = metrics.bootstrap_interval(values)
+    people = np.repeat(np.arange(80), 5)
+    again = metrics.bootstrap_interval(np.repeat(values, 5), people)
+    assert again == pytest.approx(once)
+    alone = metrics.bootstrap_interval(np.repeat(values, 5))
+    assert alone[1] - alone[0] < 0.6 * (once[1] - once[0])
+    means = metrics.bootstrap_means(np.array([1.0, 1, 1, 0]), np.array(["a", "a", "a", "b"]))
+    assert set(np.round(means, 6)) == {0, 0.75, 1}

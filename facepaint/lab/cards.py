@@ -7,6 +7,7 @@ from typing import Any
 
 from facepaint._version import __version__
 from facepaint.align import CROP, EYE_DISTANCE, EYE_Y
+from facepaint.lab.data.split import SPLIT
 from facepaint.lab.entry import Entry
 from facepaint.lab.recipe import Settings
 
@@ -31,9 +32,48 @@ def make_card(settings: Settings, entry: Entry, found: Any) -> dict[str, Any]:
         "made_with": f"facepaint {__version__}",
         "crop": f"{CROP} pixels, irises {EYE_DISTANCE} of the side apart at {EYE_Y} of its height",
         "data": {s: f"{n} photos; {_LICENCES.get(s, 'unknown')}" for s, n in sources.items()},
+        "split": SPLIT,
         "licence": "research use: the licences of the data forbid more"
         if set(sources) - {"drawn", "london"}
         else "as free as its data",
         "limits": entry.limits,
         "begun_from": Path(settings.start).name or "fresh weights",
     } | entry.extra(settings, found)
+
+
+_OF_EDITS = (
+    "faces",
+    "people",
+    "rate_two_way",
+    "rate_two_way_interval",
+    "rate_two_way_of_the_input",
+    "rate_two_way_of_real",
+    "rate_named",
+    "rate_named_of_real",
+    "spearman_of_strength",
+    "same_person_rate",
+    "greatest_change_outside",
+    "laplacian_energy_ratio",
+)
+
+
+def card_of_metrics(numbers: dict[str, Any]) -> dict[str, Any]:
+    """What of a metrics.json a card shows: each expression's main numbers beside what the judge
+    makes of real photos, the worst group beside them, and the cost; of a network that does not
+    repaint, all but each face's and each group's."""
+    if "to" not in numbers:
+        return on_card(numbers["measured"])
+    shown: dict[str, Any] = {
+        "judge": f"{numbers['judge']['features']}, in no loss; right on real photos: "
+        + ", ".join(f"{k} {v:.2f}" for k, v in numbers["judge"]["right_on_real"].items()),
+        "identity": numbers["identity"],
+    }
+    for to, found in numbers["to"].items():
+        shown[f"to_{to}"] = on_card({k: found[k] for k in (*_OF_EDITS, "groups") if k in found})
+    return shown | {"gmacs": numbers["cost"]["gmacs"], "ms": numbers["cost"]["ms_of_the_network"]}
+
+
+def on_card(found: dict[str, Any]) -> dict[str, Any]:
+    """Numbers without those of each face; of the groups, only the worst."""
+    shown = {k: v for k, v in found.items() if k not in ("each", "groups")}
+    return shown | ({"worst": found["groups"]["worst"]} if "groups" in found else {})

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
 
 from facepaint import align
+from facepaint._version import __version__
 from facepaint.errors import LabError, NoFaceError, WeightsError
 from facepaint.face import EXPRESSIONS
 from facepaint.files import write_whole
 from facepaint.lab import loop, recipe
-from facepaint.lab.cards import make_card
+from facepaint.lab.cards import card_of_metrics, make_card, on_card
 from facepaint.lab.data.named import faces as any_faces
+from facepaint.lab.data.split import SPLIT
 from facepaint.lab.export import export as export_run
 from facepaint.lab.export import write_card
 from facepaint.lab.features import VGG
 from facepaint.lab.graph import network_hash
+from facepaint.lab.measure.summary import as_text, parts
+from facepaint.lab.methods import METHODS as TRAINED
 from facepaint.lab.methods import lookup, of_run
 from facepaint.lab.recipe import Settings, as_table
 from facepaint.lab.style import StyleSettings, StyleTransfer, fitted
 from facepaint.mark import Mark, packet
+from facepaint.methods import METHODS
 from facepaint.methods import lookup as lookup_method
-from facepaint.models import WEIGHTS, open_file, open_model, write_entry
+from facepaint.models import WEIGHTS, open_file, open_model, read_manifest, write_entry
+from facepaint.names import DEFAULT_METHOD
 from facepaint.painter import NO_FACE, Painter
 from facepaint.photo import Metadata, Photo
 from facepaint.segment import face_mask
@@ -60,20 +67,27 @@ def export(run: str, model: str, data: str | None) -> float:
     difference = export_run(Path(run), target, card)
     if entry.measure is not None:
         made = open_file(target)
-        write_card(target, made.card | {"measured": rounded(entry.measure(made, found))})
+        measured = on_card(rounded(entry.measure(made, found)))
+        write_card(target, made.card | {"measured": measured})
     return difference
 
 
 def rounded(values: dict[str, Any]) -> dict[str, Any]:
-    """Numbers to three places, as a card shows them."""
-    return {
-        k: rounded(v) if isinstance(v, dict) else round(v, 4) if isinstance(v, float) else v
-        for k, v in values.items()
-    }
+    """Numbers to four places."""
+
+    def of(value: Any) -> Any:
+        if isinstance(value, dict):
+            return rounded(value)
+        if isinstance(value, list):
+            return [of(v) for v in value]
+        return round(value, 4) if isinstance(value, float) else value
+
+    return {k: of(v) for k, v in values.items()}
 
 
-def adopt(model: str, weights: str, metrics: str | None = None) -> None:
-    """Take an exported model into a folder of weights, under the name that its card gives.
+def adopt(model: str, weights: str, metrics: str | None = None) -> str:
+    """Take an exported model into a folder of weights, under the name that its card gives, which is
+    returned.
 
     metrics: a metrics.json whose numbers go into the card; LabError where it was measured on
     another network.
@@ -87,7 +101,7 @@ def adopt(model: str, weights: str, metrics: str | None = None) -> None:
         numbers = read_metrics(metrics)
         if numbers.get("network") != network_hash(Path(model)):
             raise LabError(f"{metrics} was measured on another network than {model}")
-        card = card | {"measured": card_of_metrics(numbers)}
+        card = card | {"split": SPLIT, "measured": card_of_metrics(numbers)}
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.onnx"
     if not (target.exists() and target.samefile(model)):
@@ -95,32 +109,7 @@ def adopt(model: str, weights: str, metrics: str | None = None) -> None:
     if card != opened.card:
         write_card(target, card)
     write_entry(folder, name, f"{name}.onnx")
-
-
-_ON_CARD = (
-    "faces",
-    "rate_two_way",
-    "rate_two_way_of_the_input",
-    "spearman_of_strength",
-    "same_person_rate",
-    "greatest_change_outside",
-    "laplacian_energy_ratio",
-)
-
-
-def card_of_metrics(numbers: dict[str, Any]) -> dict[str, Any]:
-    """What of a metrics.json a card shows: each expression's main numbers, the worst group beside
-    them, the judge and what it is right in, and the cost."""
-    shown: dict[str, Any] = {
-        "judge": f"{numbers['judge']['features']}, in no loss; right on real photos: "
-        + ", ".join(f"{k} {v:.2f}" for k, v in numbers["judge"]["right_on_real"].items()),
-        "identity": numbers["identity"],
-    }
-    for to, found in numbers["to"].items():
-        shown[f"to_{to}"] = {k: found[k] for k in _ON_CARD if k in found} | {
-            "worst": found["groups"]["worst"]
-        }
-    return shown | {"gmacs": numbers["cost"]["gmacs"], "ms": numbers["cost"]["ms_of_the_network"]}
+    return name
 
 
 def show(name: str) -> str:
@@ -184,55 +173,110 @@ def reproduce(
     study.reproduce(study.Job(Path(out), data, steps, scale, features, listen), only)
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What to measure, and by what. model: an exported network, None for the `method` of the folder
+    `weights` (None: those that ship). targets: expressions, () for all that the method knows.
+    features: of the judge. embedder: of the identity, "none" for none. inception: a file of
+    Inception's weights. limit: faces of each set."""
+
+    model: str | None = None
+    method: str = DEFAULT_METHOD
+    weights: str | None = None
+    targets: tuple[str, ...] = ()
+    data: str | None = None
+    features: str = "vgg16-hed"
+    embedder: str = "dlib"
+    inception: str | None = None
+    limit: int = 40
+
+
 def evaluate(
-    out: str,
-    method: str,
-    weights: str | None,
-    targets: tuple[str, ...],
-    data: str | None,
-    features: str,
-    embedder: str,
-    limit: int,
-    listen: loop.Listener | None = None,
+    asked: Evaluation, out: str | None = None, listen: loop.Listener | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """Measure a network on held-out people: one that repaints by its edits, another by what its
+    entry measures. Writes metrics.json, and of edits rows.jsonl and report.html too, into `out`
+    (runs/measured-NAME by default); returns that folder and the numbers."""
+    with TemporaryDirectory() as folder:
+        name, weights = asked.method, Path(asked.weights or WEIGHTS)
+        if asked.model is not None:
+            name, weights = adopt(asked.model, folder), Path(folder)
+        home = Path(out or f"runs/measured-{name}")
+        if name in METHODS or name not in TRAINED:
+            numbers = _of_edits(asked, name, weights, home, listen)
+        else:
+            numbers = _of_network(asked, name, weights)
+    home.mkdir(parents=True, exist_ok=True)
+    write_whole(home / "metrics.json", as_text(numbers))
+    return home, numbers
+
+
+def _of_edits(
+    asked: Evaluation, name: str, weights: Path, home: Path, listen: loop.Listener | None
 ) -> dict[str, Any]:
-    """Measure a method on held-out people; writes rows.jsonl, metrics.json and report.html into
-    `out` and returns the metrics."""
-    from facepaint.lab.measure import cost, identity, judge, report
+    from facepaint.lab.measure import cost, distribution, identity, judge, report, summary
     from facepaint.lab.measure import evaluate as measured  # imports what only it needs
 
-    unknown = set(targets) - set(EXPRESSIONS)
+    method, embed = lookup_method(name)(weights), identity.embedder(asked.embedder)
+    known = measured.known_to(method)
+    unknown = [t for t in asked.targets if t not in known]
     if unknown:
-        raise LabError(f"no expression {min(unknown)!r}; there are {', '.join(EXPRESSIONS)}")
-    painted, embed = lookup_method(method)(Path(weights or WEIGHTS)), identity.embedder(embedder)
-    faces = any_faces(Settings(), data)
-    fitted_judge = judge.fit(features, faces, measured.labels_of(faces), EXPRESSIONS)
-    tools = measured.Tools(painted, open_model("reader"), fitted_judge, embed)
-    home = Path(out)
-    rows = measured.measure(faces, tools, targets, home, limit, listen)
-    numbers = measured.report(faces, rows, tools, embedder)
-    network = Path(weights or WEIGHTS) / f"{method}.onnx"
-    numbers["network"] = network_hash(network)
-    numbers["cost"] = (
-        cost.machine() | cost.of_method(painted) | cost.arithmetic(network) | cost.cold_start()
-    )
+        raise LabError(f"{name} cannot make a face {unknown[0]}; it knows {', '.join(known)}")
+    distance = distribution.distance(asked.inception)
+    faces = any_faces(Settings(), asked.data)
+    fitted = judge.fit(asked.features, faces, measured.labels_of(faces), EXPRESSIONS)
+    tools = measured.Tools(method, open_model("reader"), fitted, embed)
+    network = weights / read_manifest(weights)[name]["file"]
+    depends = {"network": network_hash(network), "judge": asked.features}
+    depends["identity"] = asked.embedder
+    chosen = asked.targets or known
+    rows = measured.measure(faces, tools, chosen, home, asked.limit, listen, depends)
+    numbers = summary.report(faces, rows, tools, asked.embedder, distance)
+    numbers["network"] = depends["network"]
+    times = {"clock": "processor"} | cost.of_method(method, clock=cost.PROCESSOR)
+    numbers["cost"] = cost.machine() | times | cost.arithmetic(network)
+    numbers["cost"] |= cost.fresh_process(name, weights)
     numbers = rounded(numbers)
-    write_whole(home / "metrics.json", json.dumps(numbers, indent=2))
     report.write(home, faces, tools, rows, numbers)
     return numbers
 
 
+def _of_network(asked: Evaluation, name: str, weights: Path) -> dict[str, Any]:
+    from facepaint.lab.measure import cost  # imports what only it needs
+
+    entry = lookup(name)
+    if entry.measure is None:
+        raise LabError(f"nothing measures a {name} on held-out people")
+    model, network = open_model(name, weights), weights / read_manifest(weights)[name]["file"]
+    found = entry.data(recipe.settings(entry.settings, {"method": name}), asked.data)
+    return rounded(
+        {
+            "made_with": f"facepaint {__version__}",
+            "method": name,
+            "split": SPLIT,
+            "network": network_hash(network),
+            "measured": entry.measure(model, found),
+            "cost": cost.machine() | cost.arithmetic(network),
+        }
+    )
+
+
 def compare(first: str, second: str) -> list[str]:
     """What the second metrics.json is better or worse in than the first."""
-    from facepaint.lab.measure import evaluate as measured
+    from facepaint.lab.measure import summary
 
-    return measured.compare(read_metrics(first), read_metrics(second))
+    both = [read_metrics(path) for path in (first, second)]
+    for path, numbers in zip((first, second), both, strict=True):
+        if not all("each" in part for part in parts(numbers).values()):
+            raise LabError(f"{path} does not hold the numbers of each face; evaluate it again")
+    return summary.compare(*both)
 
 
 def read_metrics(path: str) -> dict[str, Any]:
     """A metrics.json; LabError for anything else."""
     try:
         numbers: dict[str, Any] = json.loads(Path(path).read_text())
-        numbers["to"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        parts(numbers)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LabError(f"{path}: not a metrics.json of `facepaint evaluate`") from error
     return numbers

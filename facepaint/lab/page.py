@@ -33,14 +33,20 @@ _STUDY = {
 }
 
 
-def curves(path: Path, series: Mapping[str, Sequence[float]], logarithmic: bool = False) -> None:
-    """Write the series as a line chart, PNG; each line has its own panel, for its own scale."""
+def curves(
+    path: Path,
+    series: Mapping[str, Sequence[float]],
+    logarithmic: bool = False,
+    at: Sequence[float] | None = None,
+) -> None:
+    """Write the series as a line chart, PNG; each line has its own panel, for its own scale. at:
+    where the values stand, by default at their number."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2 * max(1, len(series)), 2.4), layout="constrained")
     for n, (name, values) in enumerate(series.items(), 1):
         axes = figure.add_subplot(1, len(series), n)
-        axes.plot(list(values), linewidth=1)
+        axes.plot(at or range(len(values)), list(values), linewidth=1)
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
         if logarithmic and min(values) > 0:
@@ -90,6 +96,15 @@ def table(values: Mapping[str, Any]) -> str:
         f"<tr><th>{escape(str(k))}</th><td>{escape(shown(v))}</td></tr>" for k, v in values.items()
     )
     return f"<table>{''.join(rows)}</table>"
+
+
+def columns(heads: Sequence[str], rows: Mapping[str, Sequence[Any]]) -> str:
+    """A table with a head; None is an empty cell."""
+    lines = ["<th></th>" + "".join(f"<th>{escape(h)}</th>" for h in heads)]
+    for name, values in rows.items():
+        cells = ("" if v is None else escape(shown(v)) for v in values)
+        lines.append(f"<th>{escape(name)}</th>" + "".join(f"<td>{c}</td>" for c in cells))
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
 def shown(value: Any) -> str:

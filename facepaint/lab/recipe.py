@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from facepaint.errors import LabError
+from facepaint.lab.data.split import SPLIT
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,6 +37,7 @@ class Settings:
     workers: threads of each process that make batches ahead.
     compile: through torch.compile; a minute at the start, and it needs a C++ compiler on the CPU.
     save_every, sheet_every: steps between checkpoints and between sample sheets.
+    split: the rule by which people are held out for measuring; there is this one.
     data: "photos" for the labelled sets, "drawn" for drawn faces that need no data.
     start: a run, a checkpoint or an exported .onnx whose weights are the first ones, "" for fresh
         ones.
@@ -60,6 +62,7 @@ class Settings:
     compile: bool = False
     save_every: int = 500
     sheet_every: int = 500
+    split: str = SPLIT
     data: str = "photos"
     start: str = ""
 

@@ -28,7 +28,7 @@ from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.pictures import picture, to_pixels, to_signed
 from facepaint.lab.data.samples import HAPPY, NEUTRAL
 from facepaint.lab.features import VGG
-from facepaint.lab.measure import detectors, judge
+from facepaint.lab.measure import detectors, judge, metrics
 from facepaint.lab.methods import cyclegan, lookup, sagan
 from facepaint.lab.methods.maskrcnn import detector
 from facepaint.lab.recipe import Settings
@@ -335,9 +335,7 @@ def _changes(method: Any, faces: FaceSet, settings: Any, limit: int = 64) -> Res
         maps.append(change.numpy())
         result[f"from_{here}"] = {
             "people": len(rows),
-            "cycle_l1_1": cycle,
-            "cycle_l1_255": cycle * 255,
-            "cycle_l1_sum": cycle * source[0].numel(),
+            **metrics.cycle_l1(cycle * 255, source[0].numel()),
             "change_l1_255": float(change.mean()) * 255,
             "change_at_mouth": float(cyclegan.share_at_mouth(change)),
         }

@@ -21,8 +21,9 @@ from facepaint.face import (
     RIGHT_IRIS,
     FloatArray,
 )
-from facepaint.lab.data.faces import WIDE, WIDE_PIXELS, FaceSet, is_held_out
+from facepaint.lab.data.faces import WIDE, WIDE_PIXELS, FaceSet
 from facepaint.lab.data.scenes import SceneSet
+from facepaint.lab.data.split import is_held_out
 from facepaint.lab.data.topology import mean_face
 
 _BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))

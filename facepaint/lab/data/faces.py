@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from facepaint.errors import LabError
 from facepaint.face import BLENDSHAPES, LANDMARKS, FloatArray
 from facepaint.lab.data import datasets
 from facepaint.lab.data.datasets import Portrait
+from facepaint.lab.data.split import is_held_out
 
 WIDE = 1.6
 WIDE_PIXELS = 224
@@ -32,7 +32,6 @@ INNER = np.array([[1, 0, (WIDE - 1) / 2], [0, 1, (WIDE - 1) / 2]], np.float32) *
 )
 DATA_VARIABLE = "FACEPAINT_DATA"
 _FORMAT = 3  # of the cache; raise it when what is stored changes
-_HELD_OUT = 8  # one subject in so many is never trained on
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +60,6 @@ class FaceSet:
     @property
     def is_face(self) -> npt.NDArray[np.bool_]:
         return np.asarray(np.isfinite(self.landmarks[:, 0, 0]))
-
-
-def is_held_out(subject: str) -> bool:
-    """Whether this person is kept for measuring: by a hash, so the same on every machine."""
-    return zlib.crc32(str(subject).encode()) % _HELD_OUT == 0
 
 
 def data_folder(given: str | None) -> Path:

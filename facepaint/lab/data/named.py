@@ -15,6 +15,7 @@ from facepaint.lab.data import faces as face_sets
 from facepaint.lab.data import scenes as scene_sets
 from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.scenes import SceneSet
+from facepaint.lab.data.split import SPLIT
 from facepaint.lab.recipe import Settings
 
 CACHE_VARIABLE = "FACEPAINT_CACHE"
@@ -36,6 +37,9 @@ def scenes(settings: Settings, folder: str | None) -> SceneSet:
 
 
 def _is_drawn(settings: Settings) -> bool:
+    """Whether faces are to be drawn; LabError for data or a split that there is not."""
+    if settings.split != SPLIT:
+        raise LabError(f"split={settings.split!r} is not how people are held out: {SPLIT!r} is")
     if settings.data not in ("photos", "drawn"):
         raise LabError(f"data={settings.data!r} is neither 'photos' nor 'drawn'")
     return settings.data == "drawn"

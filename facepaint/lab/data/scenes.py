@@ -18,7 +18,7 @@ import numpy.typing as npt
 from facepaint.errors import LabError
 from facepaint.face import FACE_OVAL, LANDMARKS, FloatArray
 from facepaint.lab.data import augment, datasets
-from facepaint.lab.data.faces import is_held_out
+from facepaint.lab.data.split import is_held_out
 
 Pixels = npt.NDArray[np.uint8]
 # Of the 19 classes of CelebAMask-HQ: skin, nose, eyes, brows, mouth, lips.

@@ -20,108 +20,151 @@ from facepaint.edit import Edit
 from facepaint.face import Box, Face
 from facepaint.lab.data.topology import mean_face
 from facepaint.methods import Method
+from facepaint.models import WEIGHTS
 from facepaint.segment import visible_face
 
 FACES = (64, 128, 256, 512, 1000, 1500)  # pixels of the crop's side in the photo
 
 
-def of_method(method: Method, repeats: int = 9) -> dict[str, Any]:
+Clock = Callable[[], float]  # seconds
+WALL: Clock = time.perf_counter
+PROCESSOR: Clock = time.process_time  # of all threads; hardly moved by what else the machine does
+
+
+def of_method(method: Method, repeats: int = 9, clock: Clock = WALL) -> dict[str, Any]:
     """Median milliseconds to repaint one face, read already, by the side of its crop in pixels:
     the network, the mask and the composite; and of the network alone."""
-    result: dict[str, Any] = {}
-    edit, rng = Edit("happy"), np.random.default_rng(0)
-    for side in FACES:
-        pixels = rng.integers(0, 256, (side + 40, side + 40, 3), np.uint8)
-        face = _face(side)
-        frame = align.align(face.landmarks)
-
-        def whole(pixels: Any = pixels, face: Face = face, frame: Any = frame) -> None:
-            strokes = method(align.crop(pixels, frame), face, edit)
-            assert strokes is not None
-            composite(pixels, frame, strokes, visible_face(face, frame))
-
-        result[f"ms_a_face_of_{side}"] = _median_ms(whole, repeats)
-    crop = rng.integers(0, 256, (align.CROP, align.CROP, 3), np.uint8)
-    result["ms_of_the_network"] = _median_ms(lambda: method(crop, _face(128), edit), repeats)
-    return result
+    times = {
+        f"ms_a_face_of_{side}": median_ms(repainting(method, side), repeats, clock=clock)
+        for side in FACES
+    }
+    crop = np.random.default_rng(0).integers(0, 256, (align.CROP, align.CROP, 3), np.uint8)
+    face = drawn_face(align.CROP)
+    alone = median_ms(lambda: method(crop, face, Edit("happy")), repeats, clock=clock)
+    return times | {"ms_of_the_network": alone}
 
 
-def _face(side: int) -> Face:
+def repainting(method: Method, side: int) -> Callable[[], None]:
+    """The repainting of one face whose crop has that side, in a photo of noise."""
+    pixels = np.random.default_rng(0).integers(0, 256, (side + 40, side + 40, 3), np.uint8)
+    face = drawn_face(side)
+    frame = align.align(face.landmarks)
+
+    def work() -> None:
+        strokes = method(align.crop(pixels, frame), face, Edit("happy"))
+        assert strokes is not None
+        composite(pixels, frame, strokes, visible_face(face, frame))
+
+    return work
+
+
+def drawn_face(side: int) -> Face:
     """A mean face, neutral, 20 pixels from the corner."""
     landmarks = (mean_face() * side + 20).astype(np.float32)
     blend, named = np.zeros(52, np.float32), np.eye(7, dtype=np.float32)[0]
     return Face(0, Box(20, 20, side, side, 1.0), landmarks, blend, 1.0, named)
 
 
-def _median_ms(work: Callable[[], object], repeats: int) -> float:
+def median_ms(
+    work: Callable[[], object], repeats: int, warm: int = 2, clock: Clock = WALL
+) -> float:
+    """Median milliseconds of `repeats` calls, after `warm` that do not count."""
     times = []
-    for _ in range(repeats + 2):
-        began = time.perf_counter()
+    for _ in range(warm + repeats):
+        began = clock()
         work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[2:]) * 1000
+        times.append(clock() - began)
+    return statistics.median(times[warm:]) * 1000
 
 
-def cold_start() -> dict[str, float]:
-    """Of a fresh process that loads the painter: seconds, and, where the system tells, its peak
-    memory in megabytes."""
-    code = "import facepaint; facepaint.load(); import pathlib; "
-    code += "p = pathlib.Path('/proc/self/status'); print(p.read_text() if p.exists() else '')"
-    times, peaks = [], []
+_FRESH = """
+import pathlib, sys
+import facepaint.painter
+from facepaint.methods import lookup
+from facepaint.models import open_model
+method = lookup(sys.argv[1])(pathlib.Path(sys.argv[2]))
+reader = open_model("reader")
+if sys.argv[3] == "repaint":
+    from facepaint.lab.measure.cost import repainting
+    repainting(method, 512)()
+status = pathlib.Path("/proc/self/status")
+print(status.read_text() if status.exists() else "")
+"""
+
+
+def fresh_process(method: str, weights: Path = WEIGHTS) -> dict[str, float]:
+    """Of a fresh process: the seconds in which it loads the reader and the method; and, where the
+    system tells, its peak memory in megabytes by then, and after it repainted a face of 512."""
+
+    def peak(what: str) -> list[float]:
+        command = [sys.executable, "-c", _FRESH, method, str(weights), what]
+        done = subprocess.run(command, check=True, capture_output=True)
+        return [int(kb) / 1024 for kb in re.findall(r"VmHWM:\s+(\d+) kB", done.stdout.decode())]
+
+    seconds = []
     for _ in range(3):
         began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        times.append(time.perf_counter() - began)
-        peaks += re.findall(r"VmHWM:\s+(\d+) kB", done.stdout.decode())
-    result = {"cold_start_s": min(times)}
-    return result | ({"peak_mb_of_loading": int(peaks[-1]) / 1024} if peaks else {})
+        loaded = peak("load")
+        seconds.append(time.perf_counter() - began)
+    memory = zip(
+        ("peak_mb_of_loading", "peak_mb_of_a_face_of_512"), loaded + peak("repaint"), strict=False
+    )
+    return {"cold_start_s": min(seconds)} | dict(memory)
 
 
 def arithmetic(path: Path) -> dict[str, float]:
-    """Multiply-adds of one forward pass, in 10⁹, and parameters, in 10⁶, of an exported network."""
+    """Multiply-adds of one forward pass, in 10⁹, and parameters, in 10⁶, of an exported network:
+    those of its convolutions and matrix products with weights, by the shapes of a pass that is
+    run."""
     import onnx
-    from onnx import numpy_helper
 
     model = onnx.load(str(path))
-    shapes = _shapes(onnx.shape_inference.infer_shapes(_single(model), data_prop=True))
     weights = {w.name: list(w.dims) for w in model.graph.initializer}
     for node in model.graph.node:  # half-precision weights are cast before they are used
         if node.op_type == "Cast" and node.input[0] in weights:
             weights[node.output[0]] = weights[node.input[0]]
+    counted = [n for n in model.graph.node if n.op_type in _COUNTED and n.input[1] in weights]
+    # a kernel is applied at each place of a convolution's output, of a transposed one's input
+    places = [n.input[0] if n.op_type == "ConvTranspose" else n.output[0] for n in counted]
+    shapes = _shapes(model, set(places))
     macs = 0
-    for node in model.graph.node:
-        out = shapes.get(node.output[0], [])
-        if node.op_type in ("Conv", "ConvTranspose") and node.input[1] in weights:
-            kernel = weights[node.input[1]]
-            where = out if node.op_type == "Conv" else shapes.get(node.input[0], [])
-            macs += int(np.prod(kernel)) * int(np.prod(where[2:]))
-        elif node.op_type in ("Gemm", "MatMul") and node.input[1] in weights:
-            macs += int(np.prod(weights[node.input[1]])) * int(np.prod(out[1:-1]))
-    count = sum(numpy_helper.to_array(w).size for w in model.graph.initializer)
+    for node, name in zip(counted, places, strict=True):
+        shape, products = shapes[name], "Conv" not in node.op_type
+        where = shape[:-1] if products else (shape[0], *shape[2:])
+        macs += int(np.prod(weights[node.input[1]])) * int(np.prod(where))
+    count = sum(int(np.prod(w.dims)) for w in model.graph.initializer)
     return {"gmacs": macs / 1e9, "parameters_m": count / 1e6}
 
 
-def _single(model: Any) -> Any:
-    """The model for one face: its free first axis set to 1."""
-    for value in (*model.graph.input, *model.graph.output):
-        for size in value.type.tensor_type.shape.dim:
-            if size.dim_param:
-                size.dim_value = 1
-    return model
+_COUNTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
-def _shapes(model: Any) -> dict[str, list[int]]:
-    known = (*model.graph.value_info, *model.graph.output, *model.graph.input)
-    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in known}
+def _shapes(model: Any, names: set[str]) -> dict[str, tuple[int, ...]]:
+    """The shapes of inner values in a pass over one face of zeros."""
+    import onnxruntime as ort
+    from onnx import TensorProto, helper
+
+    have = {v.name for v in model.graph.output}
+    inner = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in names - have]
+    model.graph.output.extend(inner)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    fed = {}
+    for value in model.graph.input:
+        kind = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        sizes = [d.dim_value or 1 for d in value.type.tensor_type.shape.dim]
+        fed[value.name] = np.zeros(sizes, kind)
+    chosen = sorted(names)
+    return dict(zip(chosen, (v.shape for v in session.run(chosen, fed)), strict=True))
 
 
 def machine() -> dict[str, Any]:
-    """Where the numbers were taken."""
+    """Where the numbers were taken; load_before: how many processes ran in the minute before."""
     import platform
 
     return {
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads_of_a_network": 1,
+        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
     }

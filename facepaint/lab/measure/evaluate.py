@@ -1,15 +1,14 @@
-"""Evaluate: one command that says how good a method is on people it was not trained on.
-
-Every held-out face is edited to every expression, through the runtime's own steps, and measured;
-each face's numbers are kept as a line of rows.jsonl, so a run that was stopped goes on. Then come
-metrics.json and report.html.
+"""Evaluate: every held-out person edited to every expression, through the runtime's own steps, and
+measured. Each face's numbers are kept as a line of rows.jsonl, so a run that was stopped goes on;
+`facepaint.lab.measure.summary` makes numbers of the rows.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,24 +17,25 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint._version import __version__
 from facepaint.change import GAZE, Targets, change
 from facepaint.composite import composite
 from facepaint.edit import Edit
 from facepaint.errors import LabError
-from facepaint.face import EXPRESSIONS, Box, Face, FloatArray
-from facepaint.files import whole_lines
+from facepaint.face import EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS, Box, Face, FloatArray
+from facepaint.files import whole_lines, write_whole
 from facepaint.lab import loop
 from facepaint.lab.data.faces import INNER, WIDE_PIXELS, FaceSet
+from facepaint.lab.data.moves import still_frame
 from facepaint.lab.data.samples import SMILING
 from facepaint.lab.measure import identity, judge, metrics
 from facepaint.methods import Method
 from facepaint.models import Model
-from facepaint.segment import face_mask
+from facepaint.segment import face_mask, region_mask
 
 Pixels = npt.NDArray[np.uint8]
 Row = dict[str, Any]
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
+_FORMAT = 2  # of the rows; raise it when what they hold changes
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,16 @@ class Tools:
     embed: identity.Embed | None
 
 
+def start_of(to: str) -> str:
+    """The expression of the faces that are made `to`."""
+    return "happy" if to == "neutral" else "neutral"
+
+
+def known_to(method: Method) -> tuple[str, ...]:
+    """The expressions that a method can make, in the order of EXPRESSIONS."""
+    return tuple(e for e in EXPRESSIONS if e in method.card["expressions"])
+
+
 def labels_of(faces: FaceSet) -> npt.NDArray[np.int64]:
     """Place in EXPRESSIONS of each face: its label, or happy and neutral by a sure smile score."""
     smile = faces.blendshapes[:, SMILING].mean(1)
@@ -58,14 +68,22 @@ def labels_of(faces: FaceSet) -> npt.NDArray[np.int64]:
     return labels
 
 
+def held_out_of(faces: FaceSet, expression: str) -> npt.NDArray[np.intp]:
+    """The held-out faces that show an expression."""
+    return np.flatnonzero(faces.held_out & (labels_of(faces) == EXPRESSIONS.index(expression)))
+
+
 def sources_for(faces: FaceSet, to: str, limit: int) -> npt.NDArray[np.intp]:
     """Held-out faces to make `to`: happy ones for neutral, neutral ones for all else; at most
     `limit` of each set."""
-    labels = labels_of(faces)
-    start = EXPRESSIONS.index("happy" if to == "neutral" else "neutral")
-    rows = np.flatnonzero(faces.held_out & (labels == start))
+    rows = held_out_of(faces, start_of(to))
     each = [rows[faces.sources[rows] == s][:limit] for s in sorted(set(faces.sources[rows]))]
     return np.concatenate(each) if each else rows
+
+
+def stamp_of(faces: FaceSet) -> str:
+    """A short name of the faces: the same for the same people in the same order."""
+    return f"{len(faces)}-{zlib.crc32(faces.subjects.tobytes() + labels_of(faces).tobytes()):08x}"
 
 
 def measure(
@@ -75,12 +93,16 @@ def measure(
     out: Path,
     limit: int = 40,
     listen: loop.Listener | None = None,
+    asked: dict[str, str] | None = None,
 ) -> dict[str, list[Row]]:
-    """The rows of every target; those that `out`/rows.jsonl holds already are not made again."""
-    out.mkdir(parents=True, exist_ok=True)
+    """The rows of every target; those that `out`/rows.jsonl holds already are not made again.
+
+    asked: what the rows depend on, by name. LabError where those in `out` depend on something else.
+    """
     plan = [(to, int(i)) for to in targets for i in sources_for(faces, to, limit)]
     if not plan:
         raise LabError("no held-out face that is happy or neutral; nothing to evaluate")
+    _same_run(out, {"format": str(_FORMAT), "faces": stamp_of(faces)} | (asked or {}))
     kept = (json.loads(line) for line in whole_lines(out / "rows.jsonl"))
     known: dict[tuple[str, int], Row] = {(r["to"], r["face"]): r for r in kept}
     with (out / "rows.jsonl").open("a") as file:
@@ -94,15 +116,26 @@ def measure(
     return {to: [known[t, i] for t, i in plan if t == to] for to in targets}
 
 
-def edited(method: Method, pixels: Pixels, face: Face, edit: Edit) -> tuple[Pixels, FloatArray]:
-    """A wide crop after the edit, and the mask under which it may have changed [H, W]."""
+def _same_run(out: Path, asked: dict[str, str]) -> None:
+    """Note in `out` what its rows depend on, or compare it with what was noted."""
+    note = out / "asked.json"
+    if (out / "rows.jsonl").exists():
+        had = json.loads(note.read_text()) if note.exists() else {}
+        other = [k for k in asked if had.get(k) != asked[k]]
+        if other:
+            what = ", ".join(f"{k} {had.get(k, 'unknown')}, not {asked[k]}" for k in other)
+            raise LabError(f"{out} holds rows made with {what}; give another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(note, json.dumps(asked, indent=2))
+
+
+def edited(method: Method, pixels: Pixels, face: Face, edit: Edit) -> Pixels:
+    """A wide crop after the edit."""
     after, crop = pixels.copy(), align.crop(pixels, INNER)
     strokes = method(crop, face, edit)
-    inside = align.apply(align.invert(INNER), face.landmarks)
-    mask = face_mask(inside)
     if strokes is not None:
-        composite(after, INNER, strokes, mask)
-    return after, mask
+        composite(after, INNER, strokes, face_mask(_in_crop(face)))
+    return after
 
 
 def read_face(reader: Model, pixels: Pixels) -> Face:
@@ -119,44 +152,141 @@ def read_face(reader: Model, pixels: Pixels) -> Face:
     )
 
 
+def _in_crop(face: Face) -> FloatArray:
+    """The landmarks of a face of a wide crop in crop units."""
+    return align.apply(align.invert(INNER), face.landmarks)
+
+
 def _measured(faces: FaceSet, i: int, to: str, tools: Tools) -> Row:
     before = np.array(faces.crops[i])
     face = read_face(tools.reader, before)
-    made = [edited(tools.method, before, face, Edit(to, s))[0] for s in STRENGTHS]
-    after, inside = made[-1], _inside(before.shape)
+    made = [edited(tools.method, before, face, Edit(to, s)) for s in STRENGTHS]
+    after = made[-1]
     again = read_face(tools.reader, after)
-    back, _ = edited(tools.method, after, again, _undo(face, tools))
-    named = tools.judge([align.crop(p, INNER) for p in (before, *made)])
-    skin = metrics.skin_mask(face.landmarks, before.shape)
     row: Row = {
         "source": str(faces.sources[i]),
-        "named_before": [round(float(v), 5) for v in named[0]],
-        "named_after": [round(float(v), 5) for v in named[-1]],
-        "strengths": [round(float(n[EXPRESSIONS.index(to)]), 5) for n in named],
-        "smile": [float(f.blendshapes[SMILING].mean()) for f in (face, again)],
-        "outside": metrics.greatest_change_outside(before, after, inside),
-        "change_255": metrics.mean_l1_255([before], [after]),
-        "round_trip_255": metrics.mean_l1_255([before], [back]),
-        "sharpness": metrics.laplacian_energy_ratio(before, after, skin),
-        "blendshape_error": _asked_error(tools.method, face, again, to),
+        "person": str(faces.subjects[i]),
         "tone": metrics.tone(metrics.typology_angle(before, face.landmarks)),
         "turn": metrics.head_turn(face.landmarks),
         "age": age_group(str(faces.subjects[i])),
     }
+    row |= _judged(tools.judge, before, made, to)
+    row |= _local(face, before, after)
+    row |= _returned(tools, face, again, (before, after), start_of(to))
+    row |= _reached(faces, i, to, tools.method, (face, again))
     if tools.embed:
-        one, two = (tools.embed(p, face.landmarks) for p in (before, after))
-        row["identity"] = float(np.linalg.norm(one - two))
+        row |= _identity(faces, i, to, tools.embed, (face, before, after))
     return row
 
 
-def _asked_error(method: Method, face: Face, after: Face, to: str) -> float | None:
-    """How far what is read after the edit is from what was asked, gaze left out; None for a method
-    that is not asked for blendshapes."""
-    targets = _targets(method)
-    if targets is None:
-        return None
-    asked = face.blendshapes + change(Edit(to), face, targets)
-    return metrics.blendshape_error(after.blendshapes[~GAZE], asked[~GAZE])
+def _judged(sees: judge.Judge, before: Pixels, made: list[Pixels], to: str) -> Row:
+    """What the judge takes the face for, before the edit, after it, and at each strength."""
+    named = sees([align.crop(p, INNER) for p in (before, *made)])
+    return {
+        "named_before": [round(float(v), 5) for v in named[0]],
+        "named_after": [round(float(v), 5) for v in named[-1]],
+        "strengths": [round(float(n[EXPRESSIONS.index(to)]), 5) for n in named],
+    }
+
+
+def _local(face: Face, before: Pixels, after: Pixels) -> Row:
+    """Where pixels changed, by how much, and whether skin kept its sharpness."""
+    crop = align.crop(before, INNER), align.crop(after, INNER)
+    moving = region_mask(face, INNER, ("mouth", "eyes", "brows"))
+    skin = metrics.skin_mask(face.landmarks, before.shape)
+    return {
+        "outside": metrics.greatest_change_outside(before, after, _inside(before.shape)),
+        "change_255": metrics.mean_l1_255([before], [after]),
+        "in_face": metrics.share_of_change_at(*crop, face_mask(_in_crop(face))),
+        "at_features": metrics.share_of_change_at(*crop, moving),
+        "sharpness": metrics.laplacian_energy_ratio(before, after, skin),
+    }
+
+
+def _returned(
+    tools: Tools, face: Face, again: Face, pictures: tuple[Pixels, Pixels], start: str
+) -> Row:
+    """How far from the photo what comes back is: by the edit that undoes the first, and by the
+    expression that the photo began with, as in the study's cycle (128-pixel crops)."""
+    before, after = pictures
+    back = edited(tools.method, after, again, _undo(face, tools.method))
+    cycle = edited(tools.method, after, again, Edit(start))
+    crops = [[align.crop(p, INNER)] for p in (before, cycle)]
+    return {
+        "round_trip_255": metrics.mean_l1_255([before], [back]),
+        "cycle_255": metrics.mean_l1_255(*crops),
+    }
+
+
+def _undo(face: Face, method: Method) -> Edit:
+    """The edit that asks for the first face's own blendshapes, where the method takes that."""
+    if _targets(method) is not None:
+        return Edit(like=face)
+    known = [EXPRESSIONS.index(e) for e in known_to(method)]
+    return Edit(EXPRESSIONS[known[int(face.probabilities[known].argmax())]])
+
+
+def _reached(
+    faces: FaceSet, i: int, to: str, method: Method, seen: tuple[Face, Face]
+) -> dict[str, float]:
+    """How far what is read before and after is from the target: from the blendshapes asked for,
+    gaze left out, where the method is asked for some; and from the landmarks of a real photo in
+    which the same person shows that expression, where there is one, laid over by still points."""
+    row, targets, other = {}, _targets(method), twin(faces, i, to)
+    for face, name in zip(seen, ("_of_the_input", ""), strict=True):
+        if targets is not None:
+            asked = seen[0].blendshapes + change(Edit(to), seen[0], targets)
+            error = metrics.blendshape_error(face.blendshapes[~GAZE], asked[~GAZE])
+            row[f"blendshape_error{name}"] = error
+        if other is not None:
+            laid = still_frame(faces.landmarks[i], faces.landmarks[other])
+            wanted = align.apply(laid, faces.landmarks[other])
+            eyes = np.linalg.norm(wanted[[RIGHT_IRIS]] - wanted[[LEFT_IRIS]], axis=1)
+            error = metrics.landmark_error(_in_crop(face)[None], wanted[None], eyes)
+            row[f"landmark_error{name}"] = error
+    return row
+
+
+def _identity(
+    faces: FaceSet,
+    i: int,
+    to: str,
+    embed: identity.Embed,
+    pictures: tuple[Face, Pixels, Pixels],
+) -> Row:
+    """Distances of embeddings: to the edited face; to a real photo of the same person with that
+    expression, where there is one; to another person of the same set."""
+    face, before, after = pictures
+    own = embed(before, face.landmarks)
+
+    def distance(k: int) -> float:
+        return float(np.linalg.norm(own - embed(faces.crops[k], _landmarks(faces, k))))
+
+    row = {"identity": float(np.linalg.norm(own - embed(after, face.landmarks)))}
+    other, stranger = twin(faces, i, to), _stranger(faces, i)
+    if other is not None:
+        row["identity_of_real"] = distance(other)
+    if stranger is not None:
+        row["identity_of_others"] = distance(stranger)
+    return row
+
+
+def _landmarks(faces: FaceSet, i: int) -> FloatArray:
+    """The labelled landmarks of a face in pixels of its wide crop."""
+    return align.apply(INNER, faces.landmarks[i])
+
+
+def twin(faces: FaceSet, i: int, to: str) -> int | None:
+    """The first photo in which the person of row i shows `to` by its label, None where none is."""
+    same = (faces.subjects == faces.subjects[i]) & (faces.expressions == EXPRESSIONS.index(to))
+    return int(np.flatnonzero(same)[0]) if same.any() else None
+
+
+def _stranger(faces: FaceSet, i: int) -> int | None:
+    """The next held-out face of the same set that is another person's."""
+    other = faces.held_out & (faces.sources == faces.sources[i])
+    rows = np.flatnonzero(other & faces.is_face & (faces.subjects != faces.subjects[i]))
+    return int(rows[np.searchsorted(rows, i) % len(rows)]) if len(rows) else None
 
 
 def age_group(subject: str) -> str:
@@ -166,13 +296,6 @@ def age_group(subject: str) -> str:
         return "unknown"
     age = int(match[1])
     return "under 30" if age < 30 else "30 to 50" if age <= 50 else "over 50"
-
-
-def _undo(face: Face, tools: Tools) -> Edit:
-    """The edit that asks for the first face's own blendshapes, where the method takes that."""
-    if _targets(tools.method) is not None:
-        return Edit(like=face)
-    return Edit(EXPRESSIONS[int(face.probabilities[:2].argmax())])
 
 
 def _targets(method: Method) -> Targets | None:
@@ -189,154 +312,3 @@ def _inside(shape: tuple[int, ...]) -> FloatArray:
     low, high = (align.apply(INNER, np.array([[v, v]], np.float32))[0] for v in (0.0, 1.0))
     mask[int(low[1]) : int(np.ceil(high[1])), int(low[0]) : int(np.ceil(high[0]))] = 1
     return mask
-
-
-# --- from rows to numbers
-
-
-def summary(rows: list[Row], to: str) -> dict[str, Any]:
-    """The metrics of one target over its rows."""
-    wanted = EXPRESSIONS.index(to)
-    other = EXPRESSIONS.index("happy" if to == "neutral" else "neutral")
-    before, after = (np.array([r[k] for r in rows]) for k in ("named_before", "named_after"))
-    two_way = (after[:, wanted] > after[:, other]).astype(float)
-    result: dict[str, Any] = {
-        "faces": len(rows),
-        "rate_two_way": metrics.rate_two_way(after, wanted, other),
-        "rate_two_way_interval": list(metrics.bootstrap_interval(two_way)),
-        "rate_two_way_of_the_input": metrics.rate_two_way(before, wanted, other),
-        "rate_named": metrics.rate_named(after, wanted),
-        "gain_of_probability": metrics.gain_of_probability(before, after, wanted),
-        "spearman_of_strength": metrics.spearman_of_strength(
-            np.array([r["strengths"] for r in rows])
-        ),
-        "greatest_change_outside": max(r["outside"] for r in rows),
-        "change_255": _mean(rows, "change_255"),
-        "round_trip_255": _mean(rows, "round_trip_255"),
-        "laplacian_energy_ratio": float(np.median([r["sharpness"] for r in rows])),
-    }
-    if rows[0]["blendshape_error"] is not None:
-        result["blendshape_error"] = _mean(rows, "blendshape_error")
-    if "identity" in rows[0]:
-        distances = np.array([r["identity"] for r in rows])
-        result["same_person_rate"] = metrics.same_person_rate(distances)
-        result["median_identity_distance"] = float(np.median(distances))
-    return result
-
-
-def _mean(rows: list[Row], key: str) -> float:
-    return float(np.mean([r[key] for r in rows]))
-
-
-_GROUPS: dict[str, Callable[[Row], str]] = {
-    "source": lambda r: str(r["source"]),
-    "tone": lambda r: str(r["tone"]),
-    "turn": lambda r: "turned" if abs(r["turn"]) > 0.3 else "straight",
-    "age": lambda r: str(r["age"]),
-}
-_LEAST = 10  # faces, for a group to be counted as the worst
-
-
-def by_group(rows: list[Row], to: str) -> dict[str, Any]:
-    """The two-way rate of every group, and the worst group of at least ten faces."""
-    result: dict[str, Any] = {}
-    worst: tuple[float, str] | None = None
-    for kind, of in _GROUPS.items():
-        result[kind] = {}
-        for name in sorted({of(r) for r in rows}):
-            some = [r for r in rows if of(r) == name]
-            rate = summary(some, to)["rate_two_way"]
-            result[kind][name] = {"faces": len(some), "rate_two_way": rate}
-            if len(some) >= _LEAST and (worst is None or rate < worst[0]):
-                worst = (rate, f"{kind} {name}")
-    result["worst"] = {"group": worst[1], "rate_two_way": worst[0]} if worst else None
-    return result
-
-
-def report(
-    faces: FaceSet, rows: dict[str, list[Row]], tools: Tools, embedder: str
-) -> dict[str, Any]:
-    """What metrics.json holds, but for the cost."""
-    card = tools.method.card
-    return {
-        "protocol": "held-out people of the sets, wide crops of 224 pixels, strength 1; two-way: "
-        "asked against where it began (happy for neutral, neutral for all else)",
-        "made_with": f"facepaint {__version__}",
-        "method": card["name"],
-        "judge": {"features": tools.judge.features, "right_on_real": tools.judge.accuracy},
-        "identity": embedder,
-        "to": {
-            to: summary(some, to)
-            | distribution(faces, tools, to, some)
-            | {"groups": by_group(some, to)}
-            for to, some in rows.items()
-        },
-    }
-
-
-def distribution(
-    faces: FaceSet, tools: Tools, to: str, rows: list[Row], features: str = "mobilenet_v2"
-) -> dict[str, float]:
-    """Kernel distances on `features` of the real held-out faces of `to`: to the edited ones, to the
-    photos before the edit, and to each other (one half of the people against the other)."""
-    real_rows = np.flatnonzero(faces.held_out & (labels_of(faces) == EXPRESSIONS.index(to)))
-    # the sets in the shares in which they were edited
-    counts = {s: sum(r["source"] == s for r in rows) for s in {r["source"] for r in rows}}
-    chosen = [real_rows[faces.sources[real_rows] == s][: 2 * n] for s, n in counts.items()]
-    real = np.concatenate(chosen)
-    if min(len(real) // 2, len(rows)) < _LEAST:
-        return {}
-    before, after = [], []
-    for row in rows:
-        pixels = np.array(faces.crops[row["face"]])
-        made, _ = edited(tools.method, pixels, read_face(tools.reader, pixels), Edit(to))
-        before.append(align.crop(pixels, INNER))
-        after.append(align.crop(made, INNER))
-    extract = judge.extractor(features)
-    seen = judge.features(extract, [align.crop(faces.crops[i], INNER) for i in real])
-    # each is brought to unit deviation, or a few loud features would decide
-    scale = seen.std(0) + 1e-6
-    mean = seen.mean(0)
-
-    def scaled(pictures: Sequence[Pixels]) -> npt.NDArray[Any]:
-        return np.asarray((judge.features(extract, pictures) - mean) / scale)
-
-    seen = (seen - mean) / scale
-    name = f"kernel_distance_{features}"
-    return {
-        name: metrics.kernel_distance(seen, scaled(after)),
-        f"{name}_of_the_input": metrics.kernel_distance(seen, scaled(before)),
-        f"{name}_of_real": metrics.kernel_distance(seen[::2], seen[1::2]),
-    }
-
-
-_BETTER_HIGH = ("rate_two_way", "rate_named", "spearman_of_strength", "same_person_rate")
-_BETTER_LOW = ("round_trip_255", "blendshape_error", "median_identity_distance")
-
-
-def compare(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """What the second report is better or worse in than the first, line by line. The two-way rate
-    is "no difference" where either's interval holds the other's rate; the rest is told as it is."""
-    lines = []
-    for to in first["to"]:
-        if to not in second["to"]:
-            continue
-        a, b = first["to"][to], second["to"][to]
-        (low, high), (low2, high2) = a["rate_two_way_interval"], b["rate_two_way_interval"]
-        rates = f"{a['rate_two_way']:.3f} → {b['rate_two_way']:.3f}"
-        apart = b["rate_two_way"] > high and a["rate_two_way"] < low2
-        behind = b["rate_two_way"] < low and a["rate_two_way"] > high2
-        verdict = "better" if apart else "worse" if behind else "no difference"
-        lines.append(f"to {to}: {verdict}  ({rates}; 95 % of the first {low:.3f} to {high:.3f})")
-        for name in (*_BETTER_HIGH[1:], *_BETTER_LOW):
-            if name in a and name in b:
-                lines.append(
-                    f"  {name}: {a[name]:.3f} → {b[name]:.3f} {_word(name, a, b)}".rstrip()
-                )
-    return lines
-
-
-def _word(name: str, a: dict[str, Any], b: dict[str, Any]) -> str:
-    if abs(a[name] - b[name]) < 0.01 * max(abs(a[name]), 1e-9):
-        return ""
-    return "better" if (b[name] > a[name]) == (name in _BETTER_HIGH) else "worse"

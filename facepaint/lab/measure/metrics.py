@@ -5,12 +5,14 @@ Pictures are uint8 [H, W, 3] RGB unless said otherwise; means are over faces.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from facepaint.face import FACE_OVAL, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FloatArray
 
@@ -48,10 +50,11 @@ def spearman_of_strength(scores: Numbers) -> float:
     """Mean rank correlation of the strength with the judged score; scores [N, S], S rising
     strengths. Ranks of equal scores are their mean; a face whose score never moves counts 0."""
     strength = np.arange(scores.shape[1], dtype=float)
-    return float(np.mean([_spearman(row, strength) for row in scores]))
+    return float(np.mean([rank_correlation(row, strength) for row in scores]))
 
 
-def _spearman(a: Numbers, b: Numbers) -> float:
+def rank_correlation(a: Numbers, b: Numbers) -> float:
+    """Spearman's rank correlation of [N] and [N]; 0 where either never moves."""
     ranks = [_ranks(x) - (len(x) - 1) / 2 for x in (a, b)]
     norm = float(np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
     return float((ranks[0] * ranks[1]).sum() / norm) if norm else 0.0
@@ -115,11 +118,14 @@ def mean_l1_255(a: Sequence[Pixels], b: Sequence[Pixels]) -> float:
     return float(np.mean([np.abs(x.astype(float) - y).mean() for x, y in zip(a, b, strict=True)]))
 
 
-def cycle_l1(a: Sequence[Pixels], b: Sequence[Pixels]) -> dict[str, float]:
-    """The three readings of the 2019 study's cycle L1: mean of 0..1, mean of 0..255, and the sum
-    over a photo's values of 0..1."""
-    mean = mean_l1_255(a, b)
-    return {"mean_1": mean / 255, "mean_255": mean, "sum_1": mean / 255 * a[0].size}
+def cycle_l1(mean_255: float, values: int) -> dict[str, float]:
+    """The three readings of the 2019 study's cycle L1, whose unit it does not say: the mean of
+    0..255, the mean of 0..1, and the sum of 0..1 over the `values` of one picture.
+
+    mean_255: what `mean_l1_255` gives of photos and of what came back.
+    """
+    mean_1 = mean_255 / 255
+    return {"cycle_l1_255": mean_255, "cycle_l1_1": mean_1, "cycle_l1_sum": mean_1 * values}
 
 
 def kernel_distance(real: Numbers, made: Numbers) -> float:
@@ -137,6 +143,43 @@ def kernel_distance(real: Numbers, made: Numbers) -> float:
 
     across = float(kernel(real, made).mean())
     return within(kernel(real, real)) + within(kernel(made, made)) - 2 * across
+
+
+def frechet_distance(real: Numbers, made: Numbers) -> float:
+    """The Fréchet distance of two Gaussians fitted to features [N, D] and [M, D], by torchmetrics.
+    On Inception's features it is FID (Heusel et al. 2017); biased upwards where N or M is small."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    metric = FrechetInceptionDistance(feature=_Given(real.shape[1]))
+    for features, is_real in ((real, True), (made, False)):
+        metric.update(torch.from_numpy(np.asarray(features, np.float64)), real=is_real)
+    return float(metric.compute())
+
+
+def kid(real: Numbers, made: Numbers, subset: int = 50, seed: int = 0) -> float:
+    """KID of Inception's features [N, D] and [M, D] by torchmetrics: the mean of 100 kernel
+    distances of `subset` features each, fewer where there are not so many."""
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    size = min(subset, len(real), len(made))
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")  # that it keeps all features
+        torch.manual_seed(seed)
+        metric = KernelInceptionDistance(feature=_Given(real.shape[1]), subset_size=size)
+        for features, is_real in ((real, True), (made, False)):
+            metric.update(torch.from_numpy(np.asarray(features, np.float64)), real=is_real)
+        return float(metric.compute()[0])
+
+
+class _Given(torch.nn.Module):
+    """For torchmetrics: features in place of pictures, which then need no network."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features
 
 
 def typology_angle(pixels: Pixels, landmarks: FloatArray) -> float:
@@ -172,11 +215,28 @@ def head_turn(landmarks: FloatArray) -> float:
     return float((2 * nose - left - right) / max(1e-6, abs(left - right)))
 
 
-def bootstrap_interval(
-    values: Numbers, share: float = 0.95, draws: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """The interval in which the mean of `values` [N] lies in `share` of the resampled sets."""
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(1)
+def bootstrap_means(
+    values: Numbers, people: npt.NDArray[Any] | None = None, draws: int = 2000, seed: int = 0
+) -> npt.NDArray[np.float64]:
+    """The means of `values` [N] in `draws` resampled sets. What is drawn is people, with all their
+    faces, since two photos of one person say less than two people. people: [N], each face's; every
+    face another one's by default."""
+    _, who = np.unique(np.arange(len(values)) if people is None else people, return_inverse=True)
+    faces = np.bincount(who)
+    sums = np.bincount(who, weights=values)
+    count = len(faces)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), draws)
+    return np.asarray(drawn @ sums / (drawn @ faces), np.float64)
+
+
+def middle(means: npt.NDArray[np.float64], share: float = 0.95) -> tuple[float, float]:
+    """The interval that holds the middle `share` of resampled means."""
     low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])
     return float(low), float(high)
+
+
+def bootstrap_interval(
+    values: Numbers, people: npt.NDArray[Any] | None = None
+) -> tuple[float, float]:
+    """The interval in which the mean of `values` [N] lies in 95 % of the resampled sets."""
+    return middle(bootstrap_means(values, people))

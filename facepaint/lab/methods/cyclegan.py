@@ -26,6 +26,7 @@ from facepaint.lab.data.samples import HAPPY, NEUTRAL, SMILING
 from facepaint.lab.entry import Entry
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases
+from facepaint.lab.measure.metrics import cycle_l1
 from facepaint.lab.recipe import Settings
 from facepaint.models import Model
 
@@ -346,12 +347,9 @@ def held_out(model: Model, faces: FaceSet, limit: int = 200) -> dict[str, Any]:
             back = _apply(model, changed, here)
             cycles.append(np.abs(back.astype(float) - source).mean())
             changes.append(np.abs(changed.astype(float) - source).mean())
-        mean = float(np.mean(cycles))
         result[f"from_{here}"] = {
             "people": len(rows),
-            "cycle_l1_255": mean,
-            "cycle_l1_1": mean / 255,
-            "cycle_l1_sum": mean / 255 * CROP**2,
+            **cycle_l1(float(np.mean(cycles)), CROP**2),
             "change_l1_255": float(np.mean(changes)),
         }
     return result

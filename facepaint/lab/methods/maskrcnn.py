@@ -27,8 +27,8 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from facepaint.errors import LabError
 from facepaint.lab.data import named
-from facepaint.lab.data.faces import is_held_out
 from facepaint.lab.data.scenes import Scene, SceneSet, framed, pasted
+from facepaint.lab.data.split import is_held_out
 from facepaint.lab.entry import Entry
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases
