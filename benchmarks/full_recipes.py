@@ -10,52 +10,35 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from dry_run import losses, method_of
 from torch.utils.flop_counter import FlopCounterMode
 
-from facepaint.lab import precision, recipe
-from facepaint.lab.data import drawn
-from facepaint.lab.data.named import faces as any_faces
-from facepaint.lab.methods import lookup
+from facepaint.lab import recipe
+from facepaint.lab.measure.cost import median_ms
 
 RECIPES = ("maskrcnn-full", "sagan-full", "cyclegan-full")
 SUSTAINED = 10e12  # of a large GPU on networks this small: an assumption, not measured
 
 
 def dry_run(name: str, repeats: int) -> dict[str, Any]:
-    table = recipe.read(name) | {"data": "drawn", "sources": "", "accelerator": "cpu"}
-    entry = lookup(table["method"])
-    known = set(entry.settings.__dataclass_fields__)
-    settings = recipe.settings(entry.settings, {k: v for k, v in table.items() if k in known})
-    seen = any_faces(settings, None) if entry.data is any_faces else drawn.scenes(0)
-    method = entry.build(settings, seen)
+    method, batch = method_of(recipe.read(name) | {"accelerator": "cpu"})
+    settings = method.settings
     for network in method.networks.values():
         network.to(memory_format=torch.channels_last)
-    batch = method.sample(np.random.default_rng(0), settings.batch, 0)
 
     def step() -> None:
-        carried = dict(batch)
-        for phase, names in method.phases.items():
-            with precision.autocast("cpu"):
-                loss, _ = method.loss(phase, method.networks, carried, 0)
+        for loss, names in losses(method, batch):
             for each in names:
                 method.networks[each].zero_grad(set_to_none=True)
             loss.backward()
 
     with FlopCounterMode(display=False) as counter:
         step()
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - began)
-    operations, each = counter.get_total_flops(), statistics.median(seconds)
+    operations, each = counter.get_total_flops(), median_ms(step, repeats, warm=0) / 1000
     return {
         "steps": settings.steps,
         "batch": settings.batch,

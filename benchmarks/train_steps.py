@@ -21,33 +21,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from dry_run import losses, method_of
 from torch import Tensor
 from torch.nn import functional as F
 
-from facepaint.lab import precision, recipe, style
-from facepaint.lab.data import drawn
-from facepaint.lab.data.named import faces as any_faces
+from facepaint.lab import style
 from facepaint.lab.data.pictures import to_signed
 from facepaint.lab.features import VGG
-from facepaint.lab.methods import lookup
 
 Step = Callable[[], Tensor]  # one training step; its first loss
 TOLERANCE = 0.03  # relative, of losses in bf16 and in single precision
 RECIPES = {
-    "cyclegan": {"size": 64, "width": 20, "batch": 4, "sources": "", "compile": True},
-    "sagan": {"size": 64, "width": 16, "batch": 32, "sources": "", "precision": "bf16-mixed"},
-    "maskrcnn": {"size": 320, "batch": 8, "compile": True},
+    "cyclegan": {"method": "cyclegan", "size": 64, "width": 20, "batch": 4, "compile": True},
+    "sagan": {"method": "sagan", "size": 64, "width": 16, "batch": 32, "precision": "bf16-mixed"},
+    "maskrcnn": {"method": "maskrcnn", "size": 320, "batch": 8, "compile": True},
 }
-
-
-def method_of(name: str) -> tuple[Any, dict[str, Tensor]]:
-    """A method on drawn data and one batch of it."""
-    entry = lookup(name)
-    table = {"method": name, "data": "drawn"} | RECIPES[name]
-    settings = recipe.settings(entry.settings, table)
-    seen = any_faces(settings, None) if entry.data is any_faces else drawn.scenes(0)
-    method = entry.build(settings, seen)
-    return method, method.sample(np.random.default_rng(0), settings.batch, 0)
 
 
 def optimizers(method: Any) -> dict[str, torch.optim.Optimizer]:
@@ -56,7 +44,7 @@ def optimizers(method: Any) -> dict[str, torch.optim.Optimizer]:
 
 def ours(name: str) -> Step:
     """The step of the loop, without its log and files."""
-    method, batch = method_of(name)
+    method, batch = method_of(RECIPES[name])
     for network in method.networks.values():
         network.to(memory_format=torch.channels_last)
         if method.settings.compile:
@@ -64,10 +52,8 @@ def ours(name: str) -> Step:
     each = optimizers(method)
 
     def step() -> Tensor:
-        seen, first = dict(batch), None
-        for phase, names in method.phases.items():
-            with precision.autocast("cpu"):
-                loss, _ = method.loss(phase, method.networks, seen, 0)
+        first = None
+        for loss, names in losses(method, batch):
             first = loss.detach() if first is None else first
             update(loss, [each[n] for n in names])
         assert first is not None
@@ -85,7 +71,7 @@ def update(loss: Tensor, each: list[torch.optim.Optimizer]) -> None:
 
 
 def plain_cyclegan() -> Step:
-    method, batch = method_of("cyclegan")
+    method, batch = method_of(RECIPES["cyclegan"])
     nets, each = method.networks, optimizers(method)
     happy, neutral = (to_signed(batch[d]).contiguous() for d in ("happy", "neutral"))
 
@@ -113,7 +99,7 @@ def plain_cyclegan() -> Step:
 
 
 def plain_sagan() -> Step:
-    method, batch = method_of("sagan")
+    method, batch = method_of(RECIPES["sagan"])
     generator, critic = method.networks["generator"], method.networks["critic"]
     each = optimizers(method)
     pictures = to_signed(batch["critic_0_real"]).contiguous()
@@ -136,7 +122,7 @@ def plain_sagan() -> Step:
 
 
 def plain_maskrcnn() -> Step:
-    method, batch = method_of("maskrcnn")
+    method, batch = method_of(RECIPES["maskrcnn"])
     network, each = method.networks["maskrcnn"].network.train(), optimizers(method)
 
     def step() -> Tensor:
