@@ -37,6 +37,9 @@ figures: $(VENV)/.core $(VENV)/.astronaut  ## draw the pictures of the docs anew
 bench: $(VENV)/.dev  ## measure all speeds; writes docs/performance.md
 	@$(BIN)/python benchmarks/bench.py
 
+cards: $(VENV)/.dev  ## write the cards of what ships from docs/metrics, their hashes into tests/golden.json
+	@$(BIN)/python scripts/cards.py
+
 clean:  ## remove what make made, and nothing else
 	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
@@ -62,4 +65,4 @@ $(VENV)/.astronaut: $(VENV)/.venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps scikit-image
 	@touch $@
 
-.PHONY: help demo studio test check dist fuzz format lab figures bench clean
+.PHONY: help demo studio test check dist fuzz format lab figures bench cards clean

@@ -175,13 +175,21 @@ def test_no_pickle_is_ever_loaded() -> None:
     assert loads >= 3, "the search finds what it is to look at"
 
 
-def test_the_painters_card_is_its_metrics() -> None:
-    """The numbers on the card are those of docs/metrics/painter.json, measured on this network."""
+@pytest.mark.parametrize("name", NAMES)
+def test_a_card_is_its_metrics(name: str) -> None:
+    """The numbers on a card are those of docs/metrics, measured on this network."""
     pytest.importorskip("torch", reason="the lab's extra is not installed")
-    from facepaint.lab import commands
+    from facepaint.lab import cards, commands
+    from facepaint.lab.data.split import SPLIT
     from facepaint.lab.graph import network_hash
 
-    path = Path(__file__).resolve().parents[1] / "docs" / "metrics" / "painter.json"
+    path = Path(__file__).resolve().parents[1] / "docs" / "metrics" / f"{name}.json"
+    assert path.exists(), "facepaint evaluate, then make cards"
     numbers = commands.read_metrics(str(path))
-    assert numbers["network"] == network_hash(WEIGHTS / "painter.onnx")
-    assert open_model("painter").card["measured"] == commands.card_of_metrics(numbers)
+    assert numbers["method"] == name
+    assert numbers["network"] == network_hash(WEIGHTS / read_manifest()[name]["file"])
+    card = open_model(name).card
+    assert card["measured"] == cards.card_of_metrics(numbers), "make cards"
+    assert card["split"] == numbers.get("split", SPLIT) == SPLIT
+    changed = json.loads(json.dumps(numbers).replace("0.", "0.1"))
+    assert card["measured"] != cards.card_of_metrics(changed), "the test can fail"
