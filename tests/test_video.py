@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -647,10 +648,7 @@ def test_the_command_writes_beside_the_clip(
 def test_stopped_it_leaves_a_playable_part(
     astronaut: np.ndarray, tmp_path: Path, number: signal.Signals
 ) -> None:
-    pictures = list(clips.handheld(astronaut, 50)) * 10
-    clip = clips.write(tmp_path / "long.mp4", pictures, options={"preset": "ultrafast"})
-    process = subprocess.Popen(command(clip, "--to", "neutral"), stderr=subprocess.PIPE, text=True)
-    _wait(lambda: any(p.stat().st_size for p in tmp_path.glob(".facepaint-*.tmp")))
+    clip, process = at_work(astronaut, tmp_path)
     time.sleep(0.5)
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
@@ -661,6 +659,40 @@ def test_stopped_it_leaves_a_playable_part(
     times, _ = lengths(part)
     assert 1 <= len(times) < 500
     assert times == lengths(clip)[0][: len(times)]
+
+
+def at_work(astronaut: np.ndarray, folder: Path) -> tuple[Path, subprocess.Popen[str]]:
+    """A long clip in a folder, and the command that has begun to write its result beside it."""
+    pictures = list(clips.handheld(astronaut, 50)) * 10
+    clip = clips.write(folder / "long.mp4", pictures, options={"preset": "ultrafast"})
+    process = subprocess.Popen(command(clip, "--to", "neutral"), stderr=subprocess.PIPE, text=True)
+    _wait(lambda: any(p.stat().st_size for p in unfinished(folder)))
+    return clip, process
+
+
+def unfinished(folder: Path) -> list[Path]:
+    return list(folder.glob(".facepaint-*.tmp"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_what_a_kill_leaves_is_removed_and_what_is_written_is_not(
+    handheld: Path, astronaut: np.ndarray, painter: facepaint.Painter, tmp_path: Path
+) -> None:
+    def write_another(folder: Path) -> None:
+        """From a fresh process: each sweeps a folder once."""
+        code = "import sys; from pathlib import Path; from facepaint.files import write_whole; "
+        code += "write_whole(Path(sys.argv[1]), b'x')"
+        subprocess.run([sys.executable, "-c", code, str(folder / "note")], check=True)
+
+    _, process = at_work(astronaut, tmp_path)
+    assert len(unfinished(tmp_path)) == 1
+    write_another(tmp_path)
+    assert len(unfinished(tmp_path)) == 1 and process.poll() is None
+    process.kill()
+    process.communicate()
+    assert len(unfinished(tmp_path)) == 1
+    edit_clip(painter, handheld, tmp_path / "out.mp4", NEUTRAL, seconds=0.2)
+    assert {p.name for p in tmp_path.iterdir()} == {"long.mp4", "note", "out.mp4"}
 
 
 def _wait(ready: Callable[[], bool]) -> None:
