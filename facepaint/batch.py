@@ -1,8 +1,9 @@
 """Batch: the same edit on every photo under a folder, with a manifest that makes it resumable.
 
 The manifest, OUT/manifest.jsonl, gets one line a photo when its result is whole: the hash of what
-went in, the edit, the faces, the time, or the error. What it holds is not done again while photo
-and edit are the same. A photo that fails is told at the end and never stops the rest.
+went in, the edit, other options, the faces, the time, or the error. What it holds is not done again
+while photo, edit and options are the same. A photo that fails is told at the end and never stops
+the rest.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from facepaint.credentials import Credentials
 from facepaint.edit import Edit
+from facepaint.encode import write
 from facepaint.errors import FacePaintError, NoFaceError, PhotoError
 from facepaint.files import whole_lines
 from facepaint.photo import FORMATS, Photo
@@ -31,17 +33,17 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.jsonl"
 Line = dict[str, Any]
 Progress = Callable[[int, int], None]
-Sign = Callable[[bytes], bytes]  # from a file to the same one with a signed manifest
 _AHEAD = 4  # photos handed to each worker before it asks for them
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is done to every photo; the same for each worker. weights, method, mark, detector: as
-    of `Painter`, None for the defaults. credentials: to sign results with."""
+    """What is done to every photo; the same for each worker. source, out: folders; for
+    `facepaint.cluster` they may be URLs. weights, method, mark, detector: as of `Painter`, None for
+    the defaults. credentials: to sign results with."""
 
-    source: Path
-    out: Path
+    source: Path | str
+    out: Path | str
     edit: Edit
     weights: str | None = None
     method: str | None = None
@@ -59,16 +61,21 @@ def run(
     the folder holds no photo, where job.out already holds a batch and `resume` is not asked, or
     where a result would fall on an original.
     """
-    photos = find(job.source, job.out)
+    photos = find(Path(job.source), Path(job.out))
     if not photos:
         raise PhotoError(f"{job.source}: no photo there ({', '.join(sorted(FORMATS))})")
     _guard(job, resume)
-    job.out.mkdir(parents=True, exist_ok=True)
-    wanted = plain(job.edit)
-    done = {k: v for k, v in kept(job.out).items() if _still_holds(job, k, v, wanted)}
+    return _run(job, photos, workers, progress)
+
+
+def _run(job: Job, photos: list[str], workers: int, progress: Progress | None) -> list[Line]:
+    source, out = Local(Path(job.source)), Local(Path(job.out))
+    out.root.mkdir(parents=True, exist_ok=True)
+    before = kept(out.root)
+    done = {p: before[p] for p in photos if still_holds(p, before.get(p), job, source, out)}
     todo = [p for p in photos if p not in done]
-    count = len(photos) - len(todo)
-    with (job.out / MANIFEST).open("a") as manifest:
+    count = len(done)
+    with (out.root / MANIFEST).open("a") as manifest:
         for line in _edited(job, todo, workers):
             _append(manifest, line)
             done[line["photo"]] = line
@@ -109,10 +116,11 @@ def _suffix(name: str) -> str:
 
 
 def _guard(job: Job, resume: bool) -> None:
-    if job.out.resolve() == job.source.resolve():
-        raise PhotoError(f"{job.out} is the folder of the photos; name another for the results")
-    if (job.out / MANIFEST).exists() and not resume:
-        raise PhotoError(f"{job.out} holds a batch already; --resume goes on with it")
+    out = Path(job.out)
+    if out.resolve() == Path(job.source).resolve():
+        raise PhotoError(f"{out} is the folder of the photos; name another for the results")
+    if (out / MANIFEST).exists() and not resume:
+        raise PhotoError(f"{out} holds a batch already; --resume goes on with it")
 
 
 def kept(out: Path) -> dict[str, Line]:
@@ -122,16 +130,52 @@ def kept(out: Path) -> dict[str, Line]:
     return {line["photo"]: line for line in found}
 
 
-def _still_holds(job: Job, name: str, line: Line, wanted: Line) -> bool:
-    """Whether a photo need not be done again: it went well, is the same, and so is the edit."""
-    photo, result = job.source / name, job.out / name
+class Files(Protocol):
+    """The files of a folder by their relative names, wherever it is."""
+
+    def has(self, name: str) -> bool: ...
+    def read(self, name: str) -> bytes: ...
+    def write(self, name: str, data: bytes) -> None:
+        """Wholly or not at all, with the folders above it."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """The files of a folder on this machine."""
+
+    root: Path
+
+    def has(self, name: str) -> bool:
+        return (self.root / name).is_file()
+
+    def read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        target = Path(os.path.realpath(self.root / name))  # a symbolic link stays one
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write(target, data, overwrite=True)
+
+
+def still_holds(name: str, line: Line | None, job: Job, source: Files, out: Files) -> bool:
+    """Whether a photo need not be done again: its line says that it went well, it is the same, and
+    so is what is asked."""
     return (
-        line["error"] is None
-        and line["edit"] == wanted
-        and result.is_file()
-        and photo.is_file()
-        and line["sha256"] == hashed(photo.read_bytes())
+        line is not None
+        and line["error"] is None
+        and all(line.get(k) == v for k, v in _asked(job).items())
+        and out.has(name)
+        and line["sha256"] == hashed(source.read(name))
     )
+
+
+def _asked(job: Job) -> Line:
+    """What of a job decides how a result looks, as values that JSON holds."""
+    options = {n: getattr(job, n) for n in ("weights", "method", "detector", "mark")}
+    options = {n: v for n, v in options.items() if v is not None}
+    if job.credentials:
+        options["certificate"] = hashed(job.credentials.certificate)
+    return {"edit": plain(job.edit), "options": options}
 
 
 def hashed(data: bytes) -> str:
@@ -157,15 +201,15 @@ def watch(
 ) -> Iterator[list[Line]]:
     """Edit what a folder holds and, every `pause` seconds, what has come since; for ever. A file
     counts once its size has stood still for a pause."""
+    source, out = Path(job.source), Path(job.out)
+    _guard(job, resume=True)
     sizes: dict[str, int] = {}
-    resume = (job.out / MANIFEST).exists()
     while True:
-        now = {p: (job.source / p).stat().st_size for p in find(job.source, job.out)}
-        lines = kept(job.out)
-        steady = {p for p, size in now.items() if sizes.get(p) == size}
+        now = {p: (source / p).stat().st_size for p in find(source, out)}
+        lines = kept(out)
+        steady = [p for p, size in now.items() if sizes.get(p) == size]
         if any(p not in lines for p in steady):
-            yield run(job, workers, resume, progress)
-            resume = True
+            yield _run(job, steady, workers, progress)
         sizes = now
         time.sleep(pause)
 
@@ -207,58 +251,42 @@ _WORKER: dict[str, Any] = {}  # of this process: its job and its painter, loaded
 
 
 def _load(job: Job) -> None:
-    _WORKER.update(job=job, painter=loaded(job.weights, job.method, job.mark))
+    _WORKER.update(job=job, painter=loaded(job))
 
 
-def loaded(weights: str | None, method: str | None, mark: bool | None) -> Painter:
+def loaded(job: Job) -> Painter:
     """The painter of a process that is one worker of several."""
     import cv2
 
     from facepaint.painter import Painter
 
     cv2.setNumThreads(1)  # one worker a core
-    asked: dict[str, Any] = {"weights": weights, "method": method, "mark": mark}
+    asked: dict[str, Any] = {"weights": job.weights, "method": job.method, "mark": job.mark}
     return Painter(**{k: v for k, v in asked.items() if v is not None})
 
 
 def _one(name: str) -> Line:
     job: Job = _WORKER["job"]
-
-    def write(name: str, photo: Photo, sign: Sign | None) -> None:
-        target = job.out / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        photo.save(target, overwrite=True, sign=sign)
-
-    def read(name: str) -> bytes:
-        return (job.source / name).read_bytes()
-
-    painter = _WORKER["painter"]
-    return line_of(name, job.edit, painter, job.detector, read, write, job.credentials)
+    return line_of(name, job, _WORKER["painter"], Local(Path(job.source)), Local(Path(job.out)))
 
 
-def line_of(
-    name: str,
-    edit: Edit,
-    painter: Painter,
-    detector: str | None,
-    read: Callable[[str], bytes],
-    write: Callable[[str, Photo, Sign | None], None],
-    credentials: Credentials | None = None,
-) -> Line:
+def line_of(name: str, job: Job, painter: Painter, source: Files, out: Files) -> Line:
     """Edit one photo and write its result; whatever goes wrong with it is in the line."""
     began = time.perf_counter()
-    line: Line = {"photo": name, "sha256": None, "edit": plain(edit), "faces": 0}
-    line["error"] = None
+    line: Line = {"photo": name, "sha256": None} | _asked(job) | {"faces": 0, "error": None}
     try:
-        data = read(name)
+        data = source.read(name)
         line["sha256"] = hashed(data)
         photo = Photo.read(data)
-        faces = painter.faces(photo, detector)
+        faces = painter.faces(photo, job.detector)
         if not faces:
             raise NoFaceError("no face found")
         line["faces"] = len(faces)
-        result = painter.repaint(photo, [(face, edit) for face in faces])
-        write(name, result, credentials.signer(data, photo, result) if credentials else None)
+        result = painter.repaint(photo, [(face, job.edit) for face in faces])
+        encoded = result.encode(format_of(name))
+        if job.credentials:
+            encoded = job.credentials.signer(data, photo, result)(encoded)
+        out.write(name, encoded)
     except (FacePaintError, OSError, MemoryError) as error:
         line["error"] = str(error) or type(error).__name__
     return line | {"seconds": round(time.perf_counter() - began, 3)}

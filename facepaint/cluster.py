@@ -12,33 +12,15 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from facepaint import batch
-from facepaint.batch import Line, Progress, Sign
-from facepaint.credentials import Credentials
-from facepaint.edit import Edit
+from facepaint.batch import Job, Line, Progress
 from facepaint.errors import PhotoError
-from facepaint.photo import Photo
 from facepaint.storage import Folder
 
 _BLOCK = 16  # photos that a worker takes at once, and does again if it is killed
 _STORE = 120_000_000  # bytes of shared memory for a Ray of our own: only names and lines go through
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is done to every photo; as of `batch.Job`, but source and out may be URLs."""
-
-    source: str
-    out: str
-    edit: Edit
-    weights: str | None = None
-    method: str | None = None
-    detector: str | None = None
-    mark: bool | None = None
-    credentials: Credentials | None = None
 
 
 def run(
@@ -54,7 +36,7 @@ def run(
     Returns the manifest's line of each photo, in the order of their names, as `batch.run` does, and
     raises what it raises. Without Ray, ModuleNotFoundError.
     """
-    source, out = Folder(job.source), Folder(job.out)
+    source, out = Folder(str(job.source)), Folder(str(job.out))
     if source.is_same(out):
         raise PhotoError(f"{job.out} is the folder of the photos; name another for the results")
     names = source.names(out)
@@ -77,37 +59,17 @@ class Worker:
     """What runs in each of Ray's actors: a painter, loaded once."""
 
     def __init__(self, job: Job) -> None:
-        self._job, self._painter = job, batch.loaded(job.weights, job.method, job.mark)
-        self._source, self._out = Folder(job.source), Folder(job.out)
+        self._job, self._painter = job, batch.loaded(job)
+        self._source, self._out = Folder(str(job.source)), Folder(str(job.out))
 
     def __call__(self, row: dict[str, str]) -> dict[str, str]:
         """From {name, before} to {name, line}: lines of the manifest as JSON, "" for none; none
         comes back for a photo that need not be done again."""
-        name, before = row["name"], row["before"]
-        if before and self._still_holds(name, json.loads(before)):
+        name, before = row["name"], json.loads(row["before"]) if row["before"] else None
+        if batch.still_holds(name, before, self._job, self._source, self._out):
             return {"name": name, "line": ""}
-        line = batch.line_of(
-            name,
-            self._job.edit,
-            self._painter,
-            self._job.detector,
-            self._source.read,
-            self._write,
-            self._job.credentials,
-        )
+        line = batch.line_of(name, self._job, self._painter, self._source, self._out)
         return {"name": name, "line": json.dumps(line)}
-
-    def _write(self, name: str, photo: Photo, sign: Sign | None) -> None:
-        data = photo.encode(batch.format_of(name))
-        self._out.write(name, sign(data) if sign else data)
-
-    def _still_holds(self, name: str, line: Line) -> bool:
-        return (
-            line["error"] is None
-            and line["edit"] == batch.plain(self._job.edit)
-            and self._out.has(name)
-            and line["sha256"] == batch.hashed(self._source.read(name))
-        )
 
 
 def _edited(
@@ -150,7 +112,7 @@ def _ray(workers: int, address: str | None) -> Iterator[None]:
             logging_level=logging.ERROR,
             **({} if address else own),
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # a Ray that does not start in time raises no other
         raise PhotoError(
             " ".join(f"no Ray at {address or 'this machine'}: {error}".split())
         ) from error

@@ -160,6 +160,33 @@ def test_a_watched_folder_fills(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "late.jpg").read_bytes() == (tmp_path / "out" / "a.jpg").read_bytes()
 
 
+def test_a_file_that_still_grows_waits(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (folder / "a.jpg").read_bytes()
+    parts = iter((whole[:100], whole[:2000]))
+    grow = (folder / "growing.jpg").write_bytes
+    monkeypatch.setattr("facepaint.batch.time.sleep", lambda _: grow(next(parts, whole)))
+    rounds = batch.watch(Job(folder, tmp_path / "out", EDIT))
+    assert "growing.jpg" not in {x["photo"] for x in next(rounds)}
+    assert {x["photo"]: x["error"] for x in next(rounds)}["growing.jpg"] is None
+
+
+def test_what_is_asked_in_another_way_is_done_again(folder: Path, tmp_path: Path) -> None:
+    """With other options the result is another, though the edit is the same."""
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    batch.run(Job(folder, out, EDIT))
+    marked = contents(out)
+    batch.run(Job(folder, out, EDIT, mark=False), resume=True)
+    batch.run(Job(folder, fresh, EDIT, mark=False))
+    assert contents(out) == contents(fresh)
+    assert all(contents(out)[name] != marked[name] for name in marked)
+    before = (out / batch.MANIFEST).read_text().splitlines()
+    batch.run(Job(folder, out, EDIT, mark=False), resume=True)
+    again = (out / batch.MANIFEST).read_text().splitlines()[len(before) :]
+    assert {json.loads(x)["photo"] for x in again} == {"broken.jpg", "flat.png"}
+
+
 def test_the_command_tells_what_failed(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "facepaint", "batch", str(folder), str(tmp_path / "out")]
     done = subprocess.run([*command, "--to", "happy"], capture_output=True, text=True)

@@ -132,7 +132,9 @@ def batch(
     common = given.common(asked, {})
     if asked["like"]:
         common["like"] = given.like(given.painter(weights, method), asked["like"])
-    chosen = (
+    job = folders.Job(
+        source,
+        out,
         Edit(**common),
         weights,
         method,
@@ -146,12 +148,10 @@ def batch(
         if watch:
             raise click.UsageError("--watch is not for --engine ray")
         with Bar("photos") as bar:
-            there = cluster.Job(source, out, *chosen)
-            _tell(cluster.run(there, workers, resume, address, bar), out)
+            _tell(cluster.run(job, workers, resume, address, bar), out)
         return
     if address or "://" in source + out:
         raise click.UsageError("--address and URLs need --engine ray")
-    job = folders.Job(Path(source), Path(out), *chosen)
     with Bar("photos") as bar:
         if not watch:
             _tell(folders.run(job, workers, resume, bar), out)
