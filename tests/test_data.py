@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ import pytest
 from PIL import Image
 
 pa = pytest.importorskip("pyarrow", reason="the lab's extra is not installed")
-pytest.importorskip("torch", reason="the lab's extra is not installed")
+torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 
 import pyarrow.parquet as pq  # noqa: E402
 
 from facepaint import align  # noqa: E402
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS  # noqa: E402
-from facepaint.lab.data import augment, drawn, faces, moves, topology  # noqa: E402
+from facepaint.lab.data import augment, drawn, faces, moves, render, topology  # noqa: E402
 from facepaint.lab.data.faces import cut, mirror  # noqa: E402
 from facepaint.lab.data.split import is_held_out  # noqa: E402
 
@@ -97,9 +98,8 @@ def test_mirroring_twice_is_nothing() -> None:
 
 
 def test_a_mean_face_is_its_own_mirror() -> None:
-    crop = np.zeros((128, 128, 3), np.uint8)
     order = topology.mirrored_landmarks(), topology.mirrored_blendshapes()
-    _, flipped, _ = mirror(crop, topology.mean_face(), np.zeros(52, np.float32), order)
+    _, flipped, _ = mirror(align.IDENTITY, topology.mean_face(), np.zeros(52, np.float32), order)
     assert np.abs(flipped - topology.mean_face()).max() < 1e-3
 
 
@@ -122,10 +122,107 @@ def test_a_jittered_crop_and_its_landmarks_agree() -> None:
 def test_one_look_treats_both_photos_of_a_pair_alike() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     for seed in range(10):
-        look = augment.Look(np.random.default_rng(seed))
+        look = augment.Look.draw(np.random.default_rng(seed))
         one, two = look(picture), look(picture)
         assert np.array_equal(one, two)
         assert one.shape == picture.shape and one.dtype == np.uint8
+
+
+# --- the same on the device
+
+
+def test_a_crop_is_cut_alike_on_host_and_device() -> None:
+    """Turned, scaled, moved and mirrored; the rounding of the host is all that differs."""
+    made, rng = drawn.draw(0, people=4), np.random.default_rng(0)
+    rows = np.flatnonzero(made.is_face)[:6]
+    order = topology.mirrored_landmarks(), topology.mirrored_blendshapes()
+    frames = [augment.random_frame(rng, 18, 0.14, 0.06) for _ in rows]
+    blend = np.zeros(52, np.float32)
+    frames[::2] = [mirror(f, topology.mean_face(), blend, order)[0] for f in frames[::2]]
+    wanted = np.stack([cut(made.crops[i], f) for i, f in zip(rows, frames, strict=True)])
+    wide, given = torch.from_numpy(made.crops[rows]), torch.from_numpy(np.stack(frames))
+    got = render.cut(wide, given).permute(0, 2, 3, 1).numpy() * 255
+    assert np.abs(got - wanted).max() < 2 and np.abs(got - wanted).mean() < 0.3
+    other = render.cut(wide, torch.from_numpy(np.stack(frames[::-1]))).permute(0, 2, 3, 1).numpy()
+    assert np.abs(other * 255 - wanted).mean() > 3
+
+
+PLAIN = augment.Look(np.ones(3), 1.0, 0.0, 1.0, None, 1.0, 0.0, 0, 0.0, 0)
+LOOKS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "gain": {"gain": np.array([1.2, 0.8, 1.0]), "gamma": 1.4, "lift": 0.03},
+    "colour": {"saturation": 1.3},
+    "grey": {"saturation": 0.0},
+    "shade": {"shade": np.linspace(0.6, 1.3, 64, dtype=np.float32).reshape(8, 8)},
+    "small": {"small": 0.33},
+    "smaller": {"small": 0.8},
+    "blur": {"blur": 0.5},
+    "blurred": {"blur": 1.4},
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_look_is_alike_on_host_and_device(name: str) -> None:
+    """Within what rounding after each step makes of it on the host; in both views."""
+    made = drawn.draw(0, people=6)
+    rows = np.flatnonzero(made.is_face)[:8].reshape(2, 4)
+    look = dataclasses.replace(PLAIN, **LOOKS[name])
+    crops = np.stack([[cut(made.crops[i], align.IDENTITY) for i in view] for view in rows])
+    wanted = np.stack([[look(crop) for crop in view] for view in crops])
+    given = torch.from_numpy(crops).permute(0, 1, 4, 2, 3).float() / 255
+    looks = torch.from_numpy(np.stack([look.packed()] * 4))
+    got = render.light(given, looks).permute(0, 1, 3, 4, 2).numpy() * 255
+    apart = np.abs(got - wanted)
+    assert apart.mean() < 0.6 and np.quantile(apart, 0.999) < 5
+    if name != "nothing":
+        assert np.abs(crops.astype(float) - wanted).mean() > 2 * apart.mean()
+
+
+@pytest.mark.parametrize("quality", [30, 60, 90])
+def test_jpeg_on_the_device_is_libjpegs(quality: int) -> None:
+    """But for blocks whose mean lies between two steps of its rounding."""
+    made = drawn.draw(0, people=6)
+    crops = np.stack([cut(c, align.IDENTITY) for c in made.crops[:8]])
+    wanted = []
+    for crop in crops:
+        buffer = io.BytesIO()
+        Image.fromarray(crop).save(buffer, "JPEG", quality=quality)
+        wanted.append(np.asarray(Image.open(buffer)))
+    given = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+    apart = {
+        q: np.abs(
+            render.jpeg(given, torch.full((8,), q)).permute(0, 2, 3, 1).numpy() * 255 - wanted
+        )
+        for q in (quality - 10.0, quality, quality + 5.0)
+    }
+    near, *far = (apart[q].mean() for q in sorted(apart, key=lambda q: abs(q - quality)))
+    assert near < 0.8 and near < 0.6 * min(far)
+    assert near < 0.3 * np.abs(crops.astype(float) - wanted).mean()
+
+
+def test_noise_on_the_device_is_of_its_size_and_the_same_in_all_views() -> None:
+    looks = torch.from_numpy(np.stack([dataclasses.replace(PLAIN, noise=6.0).packed()] * 2))
+    torch.manual_seed(0)
+    got = render.light(torch.full((3, 2, 3, 128, 128), 0.5), looks) * 255 - 127.5
+    assert got.std().item() == pytest.approx(6, rel=0.02)
+    assert torch.equal(got[0], got[2]) and not torch.equal(got[0, 0], got[0, 1])
+    torch.manual_seed(0)
+    again = render.light(torch.full((3, 2, 3, 128, 128), 0.5), looks) * 255 - 127.5
+    assert torch.equal(got, again)
+
+
+def test_what_hides_a_face_is_alike_on_host_and_device() -> None:
+    rng = np.random.default_rng(0)
+    covers = [augment.Cover.draw(rng) for _ in range(60)] + [augment.Cover.none()]
+    pictures = rng.integers(0, 256, (len(covers), 128, 128, 3), np.uint8)
+    wanted = np.stack([cover(p) for cover, p in zip(covers, pictures, strict=True)])
+    parts = (np.stack([getattr(c, n) for c in covers]) for n in ("mask", "colour", "ends"))
+    got = render.covered(torch.from_numpy(pictures), *(torch.from_numpy(x) for x in parts))
+    assert np.array_equal(got.numpy(), wanted)
+    changed = (wanted != pictures).any((1, 2, 3))
+    assert changed[:-1].all() and not changed[-1]
+    moved = np.stack([c.ends for c in covers]) != covers[-1].ends
+    assert moved.any(0).all() and (moved.sum(1) <= 1).all()  # each side, one at a time
 
 
 def test_the_linear_map_finds_the_moves_that_were_drawn() -> None:

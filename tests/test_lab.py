@@ -73,9 +73,16 @@ def losses_of(method: loop.Method, steps: int = 1) -> dict[str, float]:
     return {p: float(method.loss(p, method.networks, batch, 0)[0].detach()) for p in method.phases}
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_samples_follow_from_the_generator(name: str, faces: FaceSet) -> None:
-    method = build(name, faces)
+# every method as its recipe has it, and those that can with their pictures made by the device
+WAYS = [pytest.param(n, {}, id=n) for n in METHODS]
+WAYS += [pytest.param(n, {"augment": "device"}, id=f"{n}-device") for n in ("reader", "painter")]
+
+
+@pytest.mark.parametrize(("name", "extra"), WAYS)
+def test_samples_follow_from_the_generator(
+    name: str, extra: dict[str, Any], faces: FaceSet
+) -> None:
+    method = build(name, faces, **extra)
     one, two, other = (method.sample(np.random.default_rng(s), 4, 0) for s in (1, 1, 2))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[k].nan_to_num(), two[k].nan_to_num()) for k in one)
@@ -83,10 +90,37 @@ def test_samples_follow_from_the_generator(name: str, faces: FaceSet) -> None:
     assert all(v.shape[0] == 4 for v in one.values())
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_trained_part_gets_a_gradient(name: str, faces: FaceSet) -> None:
+@pytest.mark.parametrize("name", ["reader", "painter"])
+def test_host_and_device_make_the_same_samples(name: str, faces: FaceSet) -> None:
+    """The same faces in the same light; all else, masks and landmarks too, bit for bit."""
+    from facepaint.lab.data.render import render
+
+    here, there = (
+        build(name, faces, augment=a).sample(np.random.default_rng(3), 32, 0)
+        for a in ("host", "device")
+    )
+    assert not any(k.endswith("_wide") for k in here) and any(k.endswith("_wide") for k in there)
+    quiet = there["look"][:, -1] == 0  # noise is drawn by other generators
+    assert quiet.any()
+    render(there)
+    views = {"reader": ["crop"], "painter": ["source", "partner", "real"]}[name]
+    for k in here.keys() - set(views):
+        assert torch.equal(here[k].nan_to_num(), there[k].nan_to_num()), k
+    for k in views:
+        assert here[k].shape == there[k].shape and there[k].dtype == torch.uint8
+        apart = (here[k].float() - there[k].float()).abs().mean((1, 2, 3))
+        assert apart[quiet].max() < 3 and apart[quiet].mean() < 1, k
+        assert apart.max() < 12
+        other = (here[k].float() - there[k].roll(1, 0).float()).abs().mean()
+        assert other > 10
+
+
+@pytest.mark.parametrize(("name", "extra"), WAYS)
+def test_every_trained_part_gets_a_gradient(
+    name: str, extra: dict[str, Any], faces: FaceSet
+) -> None:
     """Within three steps: what starts behind a zero is reached when that has moved."""
-    method = build(name, faces)
+    method = build(name, faces, **extra)
     reached: set[str] = set()
     for step in range(3):
         batch = method.sample(np.random.default_rng(step), 8, step)
@@ -125,9 +159,11 @@ def weights(run: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_four_steps_and_four_more_are_eight(name: str, faces: FaceSet, tmp_path: Path) -> None:
-    extra = {"critic_from": 2} if name == "painter" else {}  # a phase that joins later
+@pytest.mark.parametrize(("name", "extra"), WAYS)
+def test_four_steps_and_four_more_are_eight(
+    name: str, extra: dict[str, Any], faces: FaceSet, tmp_path: Path
+) -> None:
+    extra = extra | ({"critic_from": 2} if name == "painter" else {})  # a phase that joins later
     loop.train(build(name, faces, **extra), tmp_path / "whole")
     half, sample = build(name, faces, **extra), type(build(name, faces)).sample
 
@@ -452,6 +488,7 @@ def test_the_lab_and_the_runtime_compose_alike(faces: FaceSet) -> None:
     [
         (("stepz=3",), "did you mean steps"),
         (("steps=many",), "should be of type int"),
+        (("augment=gpu",), "there are host and device"),
         (("steps",), "no key=value"),
         (('data="elsewhere"',), "neither"),
         (('method="dreamer"',), "there are reader, painter, maskrcnn"),

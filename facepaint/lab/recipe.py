@@ -67,6 +67,28 @@ class Settings:
     start: str = ""
 
 
+AUGMENT = ("host", "device")
+
+
+@dataclass(frozen=True)
+class Augmented(Settings):
+    """What methods are trained with besides that see faces in other light each time.
+
+    augment: where pictures are cut, lit and blurred: by the "host" that draws samples, or by the
+        "device" that trains, for which the host only draws numbers and copies wide crops.
+    """
+
+    augment: str = "host"
+
+    def __post_init__(self) -> None:
+        if self.augment not in AUGMENT:
+            raise LabError(f"no augment={self.augment!r}; there are {' and '.join(AUGMENT)}")
+
+    @property
+    def on_device(self) -> bool:
+        return self.augment == "device"
+
+
 S = TypeVar("S", bound=Settings)
 
 

@@ -5,13 +5,16 @@ Photos are uint8 [H, W, 3] RGB. Everything random comes from the generator that 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facepaint.align import CROP
 from facepaint.face import FloatArray
+from facepaint.lab.data.faces import cut
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -29,43 +32,94 @@ def random_frame(rng: np.random.Generator, turn: float, scale: float, shift: flo
     return np.column_stack([linear, centre - linear @ [0.5, 0.5]]).astype(np.float32)
 
 
+@dataclass(frozen=True, eq=False)
 class Look:
     """One photo's light, colour and lens, drawn once and applied to as many pictures as wanted.
 
     Both photos of a pair go through the same Look, or a change of light would be learned as part
     of the expression.
+
+    gain: float [3], gamma, lift: a channel's x, 0 to 1, becomes gain · x^gamma + lift. saturation:
+    1 keeps it, 0 is grey. shade: what light is multiplied by, float32 [8, 8] over the picture, None
+    for 1. small: share of the side to which it is shrunk and from which it is enlarged. blur: of a
+    Gaussian, pixels. noise: standard deviation in grey levels, drawn by seed. quality: of a JPEG,
+    0 for none.
     """
 
-    def __init__(self, rng: np.random.Generator, strength: float = 1.0) -> None:
+    gain: npt.NDArray[np.float64]
+    gamma: float
+    lift: float
+    saturation: float
+    shade: FloatArray | None
+    small: float
+    blur: float
+    quality: int
+    noise: float
+    seed: int
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, strength: float = 1.0) -> Look:
         gain = np.exp(rng.normal(0, 0.18 * strength) + rng.normal(0, 0.07 * strength, 3))
         gamma = np.exp(rng.normal(0, 0.22 * strength))
         lift = rng.normal(0, 0.03 * strength)
-        ramp = np.arange(256)[:, None] / 255
-        table = np.clip(gain * ramp**gamma + lift, 0, 1) * 255
-        self._table = np.round(table).astype(np.uint8)[None]
-        self._saturation = rng.uniform(0.5, 1.3) if rng.random() < 0.4 * strength else 1.0
+        saturation = rng.uniform(0.5, 1.3) if rng.random() < 0.4 * strength else 1.0
         if rng.random() < 0.12 * strength:
-            self._saturation = 0.0
-        self._shade = _side_light(rng) if rng.random() < 0.4 * strength else None
-        self._small = rng.uniform(0.25, 0.9) if rng.random() < 0.35 * strength else 1.0
-        self._blur = rng.uniform(0.4, 1.4) if rng.random() < 0.2 * strength else 0.0
-        self._quality = int(rng.uniform(30, 95)) if rng.random() < 0.35 * strength else 0
-        self._noise = rng.uniform(1, 8) if rng.random() < 0.2 * strength else 0.0
-        self._seed = int(rng.integers(2**31))
+            saturation = 0.0
+        return cls(
+            gain=gain,
+            gamma=gamma,
+            lift=lift,
+            saturation=saturation,
+            shade=_side_light(rng) if rng.random() < 0.4 * strength else None,
+            small=rng.uniform(0.25, 0.9) if rng.random() < 0.35 * strength else 1.0,
+            blur=rng.uniform(0.4, 1.4) if rng.random() < 0.2 * strength else 0.0,
+            quality=int(rng.uniform(30, 95)) if rng.random() < 0.35 * strength else 0,
+            noise=rng.uniform(1, 8) if rng.random() < 0.2 * strength else 0.0,
+            seed=int(rng.integers(2**31)),
+        )
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        out = np.asarray(cv2.LUT(pixels, self._table), np.uint8)
-        out = _saturate(out, self._saturation)
-        if self._shade is not None:
-            out = np.clip(out * _fit(self._shade, out.shape), 0, 255).astype(np.uint8)
-        out = _soften(out, self._small, self._blur)
-        if self._noise:
-            noise = np.random.default_rng(self._seed).normal(0, self._noise, out.shape)
+        out = np.asarray(cv2.LUT(pixels, self._table()), np.uint8)
+        out = _saturate(out, self.saturation)
+        if self.shade is not None:
+            out = np.clip(out * _fit(self.shade, out.shape), 0, 255).astype(np.uint8)
+        out = _soften(out, self.small, self.blur)
+        if self.noise:
+            noise = np.random.default_rng(self.seed).normal(0, self.noise, out.shape)
             out = np.clip(out + noise, 0, 255).astype(np.uint8)
-        if self._quality:
-            _, data = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
-            out = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+        if self.quality:
+            quality = [cv2.IMWRITE_JPEG_QUALITY, self.quality]
+            _, data = cv2.imencode(".jpg", cv2.cvtColor(out, cv2.COLOR_RGB2BGR), quality)
+            out = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
         return out
+
+    def _table(self) -> Pixels:
+        ramp = np.arange(256)[:, None] / 255
+        table = np.clip(self.gain * ramp**self.gamma + self.lift, 0, 1) * 255
+        return np.round(table).astype(np.uint8)[None]
+
+    def packed(self) -> FloatArray:
+        """Its numbers in the order of PACKED, float32 [73]: for the device that trains, which draws
+        noise by a generator of its own."""
+        values = {n: getattr(self, n) for n in PACKED}
+        if self.shade is None:
+            values["shade"] = np.ones(PACKED["shade"])
+        return np.concatenate([np.ravel(v) for v in values.values()]).astype(np.float32)
+
+
+# how many numbers of a Look there are of each kind
+PACKED = {"gain": 3, "gamma": 1, "lift": 1, "saturation": 1, "shade": 64}
+PACKED |= {"small": 1, "blur": 1, "quality": 1, "noise": 1}
+
+
+def view(
+    name: str, wide: Pixels, frame: FloatArray, look: Look, on_device: bool
+) -> dict[str, npt.NDArray[Any]]:
+    """A picture of a sample under its name, cut out of its wide crop and lit; or what the device
+    that trains makes it of (`facepaint.lab.data.render`)."""
+    if on_device:
+        return {f"{name}_wide": wide, f"{name}_frame": frame, "look": look.packed()}
+    return {name: look(cut(wide, frame))}
 
 
 def _side_light(rng: np.random.Generator) -> FloatArray:
@@ -101,22 +155,44 @@ def as_pixels(array: npt.NDArray[Any]) -> Pixels:
     return np.asarray(array, np.uint8)
 
 
-def occlude(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Something before the face: an ellipse or quadrangle of one colour, or the crop's edge."""
-    size = pixels.shape[0]
-    colour = tuple(int(c) for c in rng.integers(0, 256, 3))
-    out = pixels.copy()
-    if rng.random() < 0.3:  # the photo ends here
-        edge = int(rng.uniform(0.05, 0.35) * size)
-        out = np.rot90(out, side := int(rng.integers(4))).copy()
-        out[:edge] = out[edge]
-        return np.ascontiguousarray(np.rot90(out, -side))
-    centre = rng.uniform(0, size, 2)
-    axes = rng.uniform(0.05, 0.25, 2) * size
-    if rng.random() < 0.5:
-        box = (tuple(centre), tuple(2 * axes), float(rng.uniform(0, 180)))
-        cv2.ellipse(out, box, colour, -1)
-    else:
-        corners = centre + rng.normal(0, axes.max(), (4, 2))
-        cv2.fillConvexPoly(out, cv2.convexHull(corners.astype(np.int32)), colour)
-    return out
+@dataclass(frozen=True, eq=False)
+class Cover:
+    """Something before the face: an ellipse or quadrangle of one colour, or the crop's edge.
+
+    mask: uint8 [S, S], 1 where it is. colour: uint8 [3]. ends: the first and last row and the first
+    and last column that the photo still has, int64 [4]; beyond them it repeats itself.
+    """
+
+    mask: Pixels
+    colour: Pixels
+    ends: npt.NDArray[np.int64]
+
+    @classmethod
+    def none(cls, size: int = CROP) -> Cover:
+        whole = np.array([0, size - 1, 0, size - 1])
+        return cls(np.zeros((size, size), np.uint8), np.zeros(3, np.uint8), whole)
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, size: int = CROP) -> Cover:
+        nothing = cls.none(size)
+        colour = rng.integers(0, 256, 3).astype(np.uint8)
+        if rng.random() < 0.3:
+            edge = int(rng.uniform(0.05, 0.35) * size)
+            side, ends = int(rng.integers(4)), nothing.ends
+            # 0 to 3: top, right, bottom, left
+            ends[(0, 3, 1, 2)[side]] = edge if side in (0, 3) else size - 1 - edge
+            return replace(nothing, ends=ends)
+        centre = rng.uniform(0, size, 2)
+        axes = rng.uniform(0.05, 0.25, 2) * size
+        if rng.random() < 0.5:
+            box = (tuple(centre), tuple(2 * axes), float(rng.uniform(0, 180)))
+            cv2.ellipse(nothing.mask, box, 1, -1)
+        else:
+            corners = centre + rng.normal(0, axes.max(), (4, 2))
+            cv2.fillConvexPoly(nothing.mask, cv2.convexHull(corners.astype(np.int32)), 1)
+        return replace(nothing, colour=colour)
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        places, (top, bottom, left, right) = np.arange(len(pixels)), self.ends
+        out = pixels[places.clip(top, bottom)][:, places.clip(left, right)]
+        return np.where(self.mask[..., None] > 0, self.colour, out)

@@ -30,6 +30,7 @@ WIDE_PIXELS = 224
 INNER = np.array([[1, 0, (WIDE - 1) / 2], [0, 1, (WIDE - 1) / 2]], np.float32) * np.float32(
     WIDE_PIXELS / WIDE
 )
+_MIRROR = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)  # of crop units
 DATA_VARIABLE = "FACEPAINT_DATA"
 _FORMAT = 3  # of the cache; raise it when what is stored changes
 
@@ -135,11 +136,11 @@ def cut(wide: npt.NDArray[np.uint8], frame: npt.NDArray[np.float32]) -> npt.NDAr
 
 
 def mirror(
-    crop: npt.NDArray[np.uint8],
+    frame: npt.NDArray[np.float32],
     points: npt.NDArray[np.float32],
     blend: npt.NDArray[np.float32],
     order: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The mirrored face: left becomes right in all three."""
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The mirrored face: left becomes right in the crop at `frame`, landmarks and blendshapes."""
     flipped = (points * np.array([-1, 1], np.float32) + np.array([1, 0], np.float32))[order[0]]
-    return crop[:, ::-1], flipped.astype(np.float32), blend[order[1]]
+    return align.chain(frame, _MIRROR), flipped.astype(np.float32), blend[order[1]]

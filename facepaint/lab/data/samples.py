@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from facepaint import align
 from facepaint.align import CROP
@@ -21,7 +20,7 @@ from facepaint.face import (
     FloatArray,
 )
 from facepaint.lab.data import augment, moves
-from facepaint.lab.data.faces import FaceSet, cut, mirror
+from facepaint.lab.data.faces import FaceSet, mirror
 from facepaint.lab.data.topology import mirrored_blendshapes, mirrored_landmarks
 from facepaint.segment import face_mask
 
@@ -30,15 +29,10 @@ SMILING = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRig
 HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
 _ALL = range(len(EXPRESSIONS))
 OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
-_NOBODY: dict[str, Any] = {
-    "labelled": np.zeros((CROP, CROP, 3), np.uint8),
-    "labelled_blendshapes": np.zeros(len(BLENDSHAPES), np.float32),
-    "label": np.int64(-1),
-}
 
 
 class Shares(Protocol):
-    """What of the painter's settings says which samples are drawn."""
+    """What of the painter's settings says which samples are drawn, and where they are lit."""
 
     @property
     def pairs(self) -> float: ...
@@ -48,6 +42,17 @@ class Shares(Protocol):
     def named(self) -> float: ...
     @property
     def others(self) -> float: ...
+    @property
+    def on_device(self) -> bool: ...
+
+
+class _Seen(NamedTuple):
+    """A face of the set, by its row, as it lies in the crop at `frame`."""
+
+    row: int
+    frame: FloatArray
+    points: FloatArray
+    blendshapes: FloatArray
 
 
 class Samples:
@@ -79,48 +84,54 @@ class Samples:
     def labelled(self, rng: np.random.Generator, count: int, some: int) -> list[dict[str, Any]]:
         """`some` real faces of known expression, each expression as often, as samples of their
         own; and so many of nobody, to be passed over, that there are `count`."""
-        return [self._real(rng) if n < some else _NOBODY for n in range(count)]
+        known = [self._real(rng) for _ in range(some)]
+        nobody = {k: np.zeros_like(v) for k, v in known[0].items()} | {"label": np.int64(-1)}
+        return known + [nobody] * (count - some)
 
     def _real(self, rng: np.random.Generator) -> dict[str, Any]:
         e = int(rng.choice(list(self._labelled)))
         i, jitter = int(rng.choice(self._labelled[e])), augment.random_frame(rng, 5, 0.06, 0.02)
-        crop, _, blend = self._view(i, jitter, augment.Look(rng, 0.7), rng.random() < 0.5)
-        return {"labelled": crop, "labelled_blendshapes": blend, "label": np.int64(e)}
+        look, seen = augment.Look.draw(rng, 0.7), self._seen(i, jitter, rng.random() < 0.5)
+        wide, on_device = self._faces.crops[i], self._shares.on_device
+        view = augment.view("labelled", wide, seen.frame, look, on_device)
+        view.pop("look", None)  # the device lights it as the rest of its row
+        return view | {"labelled_blendshapes": seen.blendshapes, "label": np.int64(e)}
 
     def _one(self, rng: np.random.Generator, paired: bool) -> dict[str, Any]:
         """One sample; with the same jitter, light and mirroring for source and partner."""
         i, j = self._pick(rng, paired)
         f = self._faces
         jitter = augment.random_frame(rng, 5, 0.06, 0.02)
-        look, flip = augment.Look(rng, 0.7), rng.random() < 0.5
-        source = self._view(i, jitter, look, flip)
+        look, flip = augment.Look.draw(rng, 0.7), rng.random() < 0.5
+        source = self._seen(i, jitter, flip)
         if paired:
             still = moves.still_frame(f.landmarks[i], f.landmarks[j])
-            partner = self._view(j, align.chain(align.invert(still), jitter), look, flip)
-            asked, points = partner[2], partner[1]
+            partner = self._seen(j, align.chain(align.invert(still), jitter), flip)
+            asked, points = partner.blendshapes, partner.points
             name = one_hot(f.expressions[j] if f.expressions[j] != f.expressions[i] else -1)
         else:
             partner = source
-            asked, name = self._ask(rng, source[2])
-            points = moves.moved(source[1], source[2], asked, self.linear)
+            asked, name = self._ask(rng, source.blendshapes)
+            points = moves.moved(source.points, source.blendshapes, asked, self.linear)
         real = self._like(rng, str(f.sources[i]), asked)
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
-        seen = self._view(real, real_jitter, look, rng.random() < 0.5)
-        return {
-            "source": source[0],
-            "points": source[1],
-            "blendshapes": source[2],
+        other = self._seen(real, real_jitter, rng.random() < 0.5)
+        views: dict[str, Any] = {}
+        for kind, seen in (("source", source), ("partner", partner), ("real", other)):
+            wide = f.crops[seen.row]
+            views |= augment.view(kind, wide, seen.frame, look, self._shares.on_device)
+        return views | {
+            "points": source.points,
+            "blendshapes": source.blendshapes,
             "asked": asked.astype(np.float32),
             "name": name,
             "asked_points": points.astype(np.float32),
-            "partner": partner[0],
             "paired": np.bool_(paired),
-            "face": face_mask(source[1]),
-            "region": region(points, source[1]) * (1 - nose(points)),
+            "face": face_mask(source.points),
+            "region": region(points, source.points) * (1 - nose(points)),
             "nose": nose(points),
-            "opening": opening(points, source[1]),
-            "real": seen[0],
-            "real_blendshapes": seen[2],
+            "opening": opening(points, source.points),
+            "real_blendshapes": other.blendshapes,
         }
 
     def _pick(self, rng: np.random.Generator, paired: bool) -> tuple[int, int]:
@@ -147,15 +158,12 @@ class Samples:
         apart = np.abs(self._faces.blendshapes[some] - asked)[:, ~GAZE].sum(1)
         return int(some[int(apart.argmin())])
 
-    def _view(
-        self, i: int, frame: FloatArray, look: augment.Look, flip: bool
-    ) -> tuple[npt.NDArray[np.uint8], FloatArray, FloatArray]:
-        crop = cut(self._faces.crops[i], frame)
+    def _seen(self, i: int, frame: FloatArray, flip: bool) -> _Seen:
         points = align.apply(align.invert(frame), self._faces.landmarks[i])
         blend = self._faces.blendshapes[i]
         if flip:
-            crop, points, blend = mirror(crop, points, blend, self._mirror)
-        return np.ascontiguousarray(look(crop)), points, blend
+            frame, points, blend = mirror(frame, points, blend, self._mirror)
+        return _Seen(i, frame, points, blend)
 
     def _ask(self, rng: np.random.Generator, have: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Blendshapes to ask of a single, in part or all, and the name [7] that goes with them: a

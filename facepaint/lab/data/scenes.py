@@ -168,7 +168,7 @@ def framed(scene: Scene, size: int, rng: np.random.Generator | None = None) -> S
         scene.pixels, matrix, (size, size), flags=cv2.INTER_AREA, borderValue=(124, 116, 104)
     )
     if rng is not None:
-        pixels = augment.Look(rng)(np.asarray(pixels, np.uint8))
+        pixels = augment.Look.draw(rng)(np.asarray(pixels, np.uint8))
     masks = [cv2.warpAffine(m, matrix, (size, size), flags=cv2.INTER_NEAREST) for m in scene.masks]
     corners = np.stack([scene.boxes[:, :2], scene.boxes[:, 2:]], 1) @ matrix[:, :2].T + matrix[:, 2]
     whole = np.concatenate([corners.min(1), corners.max(1)], 1)
@@ -222,7 +222,7 @@ def _cut_out(
     photo: bytes, parsing: bytes, side: float, rng: np.random.Generator, shape: tuple[int, int]
 ) -> tuple[Pixels, Pixels, Pixels]:
     """Face mask (0 or 1), head mask (0 to 255) and picture of a cut-out, each over `shape`."""
-    pixels = augment.Look(rng)(_decoded(photo))
+    pixels = augment.Look.draw(rng)(_decoded(photo))
     classes = _decoded(parsing, cv2.IMREAD_GRAYSCALE)
     pixels = np.asarray(cv2.resize(pixels, classes.shape[::-1], interpolation=cv2.INTER_AREA))
     scale = side / classes.shape[0]

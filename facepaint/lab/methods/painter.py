@@ -40,6 +40,7 @@ from facepaint.lab import losses, precision
 from facepaint.lab.data import moves
 from facepaint.lab.data.faces import FaceSet, cut
 from facepaint.lab.data.named import by_set
+from facepaint.lab.data.render import render
 from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, SMILING, Samples, one_hot
 from facepaint.lab.entry import Entry
 from facepaint.lab.features import Pyramid
@@ -56,7 +57,7 @@ from facepaint.lab.networks import (
     device_of,
     to_float,
 )
-from facepaint.lab.recipe import Settings
+from facepaint.lab.recipe import Augmented
 from facepaint.segment import face_mask
 
 _COLUMNS = 10  # of a sample sheet
@@ -64,7 +65,7 @@ _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to
 
 
 @dataclass(frozen=True)
-class PainterSettings(Settings):
+class PainterSettings(Augmented):
     """width: channels at full size. pairs: share of samples that are pairs; poles: share of those
     that are happy and neutral. named: share of singles asked for a named expression, the rest for
     another person's; others: share of those named that are neither happy nor neutral. labelled:
@@ -124,8 +125,8 @@ class PainterMethod:
 
     def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
         s, rows = self.settings, self._samples.draw(rng, count)
-        if self._pyramid and s.weight_class:
-            some = round(min(1.0, s.labelled / s.batch) * count)
+        if self._pyramid and s.weight_class and s.labelled:
+            some = max(1, round(min(1.0, s.labelled / s.batch) * count))
             labelled = self._samples.labelled(rng, count, some)
             rows = [r | more for r, more in zip(rows, labelled, strict=True)]
         return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
@@ -135,6 +136,7 @@ class PainterMethod:
     def loss(
         self, phase: str, networks: Networks, batch: Batch, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        render(batch)
         if phase == "critic":
             return self._critic_loss(networks, batch, step)
         return self._painter_loss(networks, batch, step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import cv2
@@ -25,17 +25,18 @@ from facepaint.face import (
 )
 from facepaint.lab.data import augment
 from facepaint.lab.data.faces import FaceSet, cut, mirror
+from facepaint.lab.data.render import render
 from facepaint.lab.data.topology import mirrored_blendshapes, mirrored_landmarks
 from facepaint.lab.entry import Entry
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases
 from facepaint.lab.measure import reader as measure
 from facepaint.lab.networks import Reader, Reading, device_of, to_float
-from facepaint.lab.recipe import Settings
+from facepaint.lab.recipe import Augmented
 
 
 @dataclass(frozen=True)
-class ReaderSettings(Settings):
+class ReaderSettings(Augmented):
     """width: channels of the first stage. rough: share of samples cropped as roughly as a box
     allows, the rest as finely as a second look does. no_face: share of samples that are none.
     occluded: share of samples with something before the face. weight_*: of the losses."""
@@ -82,16 +83,18 @@ class ReaderMethod:
         i = int(rng.choice(self._groups[group]))
         rough = rng.random() < s.rough
         frame = augment.random_frame(rng, *((18, 0.14, 0.06) if rough else (4, 0.05, 0.015)))
-        crop = cut(self._faces.crops[i], frame)
         points = align.apply(align.invert(frame), self._faces.landmarks[i])
         blend = self._faces.blendshapes[i]
         if rng.random() < 0.5:
-            crop, points, blend = mirror(crop, points, blend, self._mirror)
-        crop = augment.Look(rng)(crop)
-        if rng.random() < s.occluded:
-            crop = augment.occlude(crop, rng)
-        return {
-            "crop": np.ascontiguousarray(crop),
+            frame, points, blend = mirror(frame, points, blend, self._mirror)
+        look = augment.Look.draw(rng)
+        seen = augment.view("crop", self._faces.crops[i], frame, look, s.on_device)
+        cover = augment.Cover.draw(rng) if rng.random() < s.occluded else augment.Cover.none()
+        if s.on_device:
+            seen |= {f"cover_{f.name}": getattr(cover, f.name) for f in fields(cover)}
+        else:
+            seen["crop"] = cover(seen["crop"])
+        return seen | {
             "landmarks": points,
             "blendshapes": blend,
             "expression": np.int64(self._faces.expressions[i]),
@@ -101,6 +104,7 @@ class ReaderMethod:
         self, phase: str, networks: Networks, batch: Batch, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         s = self.settings
+        render(batch)
         read: Reading = networks["reader"](to_float(batch["crop"]))
         real = torch.isfinite(batch["landmarks"][:, 0, 0])
         landmarks = self._landmark_loss(read.landmarks, batch["landmarks"], real)
