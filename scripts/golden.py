@@ -25,14 +25,21 @@ EDITS = {
 
 
 def machine() -> dict[str, str]:
-    """What decides about the last bit: the version of ONNX Runtime, and the processor."""
+    """What decides about the last bit: the version of ONNX Runtime, and the processor; its
+    instructions too, since virtual machines give different processors one name."""
     import onnxruntime
 
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    name = models[0] if models else platform.processor()
-    return {"onnxruntime": onnxruntime.__version__, "processor": name}
+    told = {k.strip(): v.strip() for k, _, v in (x.partition(":") for x in reversed(lines))}
+    wide = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile"} & {
+        *told.get("flags", "").split()
+    }
+    name = told.get("model name") or platform.processor()
+    return {
+        "onnxruntime": onnxruntime.__version__,
+        "processor": " ".join([name, *sorted(wide)]),
+    }
 
 
 def pooled(pixels: npt.NDArray[np.uint8], cells: int = 16) -> npt.NDArray[np.float64]:
