@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -368,6 +369,16 @@ def test_inspect_says_it_in_words_and_as_json(tmp_path: Path) -> None:
     for bad in (tmp_path, tmp_path / "none.jpg", Path(__file__)):
         done = run("inspect", bad)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_a_name_that_is_no_utf8_can_be_said(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"na\xffme.png")
+    path.write_bytes(marked("PNG"))
+    command = [sys.executable, "-m", "facepaint", "inspect", path]
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(command, capture_output=True, env=strict)
+    assert done.returncode == 0 and b"na\xffme.png: edited by FacePaint" in done.stdout
 
 
 def test_inspect_refuses_pictures_that_it_cannot_read(tmp_path: Path) -> None:

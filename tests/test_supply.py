@@ -26,6 +26,13 @@ def test_each_dependency_is_bounded_and_has_its_row() -> None:
         assert {">=", "<"} <= signs, requirement
 
 
+def test_the_extras_are_bounded_too() -> None:
+    extras = supply.tomllib.loads(supply.PROJECT.read_text())["project"]["optional-dependencies"]
+    for name in set(extras) - {"dev"}:  # what develops it may be as new as it likes
+        for requirement in map(supply.Requirement, extras[name]):
+            assert {">=", "<"} <= {s.operator for s in requirement.specifier}, requirement
+
+
 def test_every_licence_is_one_we_know_to_be_fine() -> None:
     packages = list(supply.installed())
     assert {"numpy", "pillow"} <= {p.name.lower() for p in packages}

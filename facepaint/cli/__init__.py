@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake ends in one line on stderr and exit status 2."""
     with contextlib.suppress(ValueError):  # not the main thread: whoever runs it sees to signals
         signal.signal(signal.SIGTERM, _terminated)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name need not be UTF-8
     try:
         status = cli.main(arguments, "facepaint", standalone_mode=False)
         if isinstance(status, int) and status:  # of an Exit that a command raised

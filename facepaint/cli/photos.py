@@ -22,6 +22,7 @@ from facepaint.cli.options import (
     weights_option,
 )
 from facepaint.edit import Edit
+from facepaint.errors import one_line
 
 
 @cli.command()
@@ -164,7 +165,7 @@ def _tell(lines: list[dict[str, Any]], out: str, fatal: bool = True) -> None:
     """How a batch went; exit status 1 where photos failed."""
     failed = [line for line in lines if line["error"]]
     for line in failed:
-        click.echo(f"facepaint: {line['photo']}: {line['error']}", err=True)
+        click.echo(f"facepaint: {one_line(line['photo'])}: {line['error']}", err=True)
     click.echo(f"{out}: {len(lines) - len(failed)} of {len(lines)} photos edited", err=True)
     if failed and fatal:
         raise click.exceptions.Exit(1)
