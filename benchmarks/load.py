@@ -61,12 +61,10 @@ def large() -> None:
 
 def edits(count: int) -> None:
     painter, photo = facepaint.load(), portrait()
-    seen = []
-    for n in range(count):
+    for n in range(1, count + 1):
         painter.edit(np.roll(photo, n % 16, 1), to="neutral", strength=0.5 + n % 2 / 2)
-        if n % (count // 10) == count // 10 - 1:
-            seen.append(round(now()))
-    print(f"{count} edits; memory in MB after each tenth: {seen}")
+        if n in (2, 20) or n % (count // 10) == 0:
+            print(f"{n} edits: {now():.1f} MB", flush=True)
 
 
 def threads() -> None:
