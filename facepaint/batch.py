@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -125,9 +126,22 @@ def _guard(job: Job, resume: bool) -> None:
 
 def kept(out: Path) -> dict[str, Line]:
     """The last whole line of each photo in the manifest of `out`; a line that was cut off while it
-    was written is taken away."""
-    found = (json.loads(line) for line in whole_lines(out / MANIFEST))
-    return {line["photo"]: line for line in found}
+    was written is taken away, one that is none of ours is passed over."""
+    return by_photo(whole_lines(out / MANIFEST))
+
+
+def by_photo(texts: Iterable[str]) -> dict[str, Line]:
+    """The last line of each photo; what is no line of ours is passed over."""
+    return {line["photo"]: line for text in texts for line in _parsed(text)}
+
+
+def _parsed(text: str) -> list[Line]:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    ours = isinstance(line, dict) and isinstance(line.get("photo"), str)
+    return [line] if ours and {"error", "sha256"} <= line.keys() else []
 
 
 class Files(Protocol):
@@ -205,7 +219,10 @@ def watch(
     _guard(job, resume=True)
     sizes: dict[str, int] = {}
     while True:
-        now = {p: (source / p).stat().st_size for p in find(source, out)}
+        now = {}
+        for photo in find(source, out):
+            with suppress(OSError):  # gone again
+                now[photo] = (source / photo).stat().st_size
         lines = kept(out)
         steady = [p for p, size in now.items() if sizes.get(p) == size]
         if any(p not in lines for p in steady):

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs
 
-from facepaint.batch import MANIFEST, Line, is_photo, kept
+from facepaint.batch import MANIFEST, Line, by_photo, is_photo, kept
 from facepaint.errors import PhotoError
 from facepaint.files import write_whole
 
@@ -74,9 +74,8 @@ class Folder:
         """The last line of each photo in the manifest; none where there is no manifest."""
         if self.local:
             return kept(Path(self._root))
-        texts = (self.read(name).decode() for name in self._parts())
-        lines = (json.loads(line) for text in texts for line in text.splitlines())
-        return {line["photo"]: line for line in lines}
+        texts = (self.read(name).decode(errors="replace") for name in self._parts())
+        return by_photo(line for text in texts for line in text.splitlines())
 
     @contextmanager
     def manifest(self) -> Iterator[Manifest]:

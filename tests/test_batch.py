@@ -132,6 +132,19 @@ def test_a_manifest_cut_off_in_a_line_is_mended(folder: Path, tmp_path: Path) ->
     assert all(json.loads(x) for x in manifest.read_text().splitlines())
 
 
+def test_lines_of_others_in_a_manifest_are_passed_over(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    lines = batch.run(Job(folder, out, EDIT))
+    manifest = out / batch.MANIFEST
+    ours = manifest.read_text()
+    manifest.write_text(
+        '[1]\nno line\n{"photo": 3}\n{"photo": "a.png"}\n' + "[" * 9999 + "\n" + ours
+    )
+    assert without_time(batch.run(Job(folder, out, EDIT), resume=True)) == without_time(lines)
+    _, again = manifest.read_text().split(ours)
+    assert all(json.loads(x)["error"] for x in again.splitlines()), "and nothing was done twice"
+
+
 def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     cases = {
