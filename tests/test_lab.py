@@ -363,6 +363,23 @@ def test_halving_is_the_convolution_in_single_precision() -> None:
     assert torch.allclose(made, wanted, rtol=1e-4)
 
 
+def test_a_gradient_comes_back_through_frozen_features(tmp_path: Path) -> None:
+    torchvision = pytest.importorskip("torchvision")
+    from facepaint.lab.features import Pyramid
+
+    torch.manual_seed(0)
+    torch.save(torchvision.models.mobilenet_v2().state_dict(), tmp_path / "random.pth")
+    pyramid = Pyramid(tmp_path / "random.pth")
+    pictures = torch.rand(2, 3, 64, 64, requires_grad=True)
+    maps = pyramid(pictures)
+    assert [m.shape[1:] for m in maps] == [
+        (c, 16 // 2**i, 16 // 2**i) for i, c in enumerate(pyramid.CHANNELS)
+    ]
+    for m in maps:
+        (slope,) = torch.autograd.grad(m.square().sum() + m.sum(), pictures, retain_graph=True)
+        assert slope.isfinite().all() and slope.abs().sum() > 0
+
+
 def test_compile_is_asked_of_every_network_and_done_without_where_it_cannot_be(
     faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,8 @@ class Pyramid(nn.Module):
         for block in blocks.modules():
             if isinstance(block, nn.Sequential):
                 _fuse(block)
+            if isinstance(block, nn.ReLU6):
+                block.inplace = False  # what a Halving gives must not be written to
         halve_precisely(blocks)
         starts = (0, *self._ENDS[:-1])
         self.stages = nn.ModuleList(blocks[a:b] for a, b in zip(starts, self._ENDS, strict=True))
