@@ -22,23 +22,23 @@ def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatAr
 
     frame: from crop units to photo pixels. Strokes of zeros leave every bit as it was.
     """
-    rows, columns = _touched(frame, mask, pixels.shape)
+    rows, columns = touched(frame, mask, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
     fade = mask[..., None]
-    flow = np.clip(_enlarge(strokes.flow * fade, frame, rows, columns), -1, 1)
-    over = _enlarge(
+    flow = np.clip(enlarge(strokes.flow * fade, frame, rows, columns), -1, 1)
+    over = enlarge(
         np.dstack([strokes.mask * mask, strokes.shade * mask, mask]), frame, rows, columns
     )
     cover, gain = np.clip(over[..., :1], 0, 1), np.exp(over[..., 1:2])
     lit = _warp(pixels, flow @ frame[:, :2].T, rows, columns) * gain
-    painted = _enlarge(_painted(pixels, frame, strokes, mask), frame, rows, columns)
+    painted = enlarge(_painted(pixels, frame, strokes, mask), frame, rows, columns)
     result = np.rint(np.clip(lit + cover * (painted - lit), 0, 255)).astype(np.uint8)
     inside = over[..., 2] > 1e-3
     pixels[rows, columns][inside] = result[inside]
 
 
-def _touched(frame: FloatArray, mask: FloatArray, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def touched(frame: FloatArray, mask: FloatArray, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Rows and columns of the photo under the part of the crop where the mask is not zero."""
     size = mask.shape[0]
     used = np.argwhere(mask > 0)
@@ -49,7 +49,7 @@ def _touched(frame: FloatArray, mask: FloatArray, shape: tuple[int, ...]) -> tup
     return align.bounds(part.astype(np.float32), shape)
 
 
-def _enlarge(field: FloatArray, frame: FloatArray, rows: slice, columns: slice) -> FloatArray:
+def enlarge(field: FloatArray, frame: FloatArray, rows: slice, columns: slice) -> FloatArray:
     """A field over the crop [S, S, C ≤ 4] as one over the photo's rows and columns, [h, w, C]."""
     size = field.shape[0]
     side = align.side_of(frame)

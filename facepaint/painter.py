@@ -14,17 +14,17 @@ from PIL import Image
 
 from facepaint import align
 from facepaint.change import choose
-from facepaint.composite import composite
 from facepaint.detect import Detector, detect
 from facepaint.edit import Edit
 from facepaint.errors import EditError, NoFaceError
 from facepaint.face import Face, FloatArray
 from facepaint.mark import mark_of, merged
-from facepaint.methods import Method, lookup
+from facepaint.methods import Method, Strokes, lookup
 from facepaint.models import WEIGHTS, open_model, read_manifest
 from facepaint.names import DEFAULT_METHOD
 from facepaint.photo import Photo, Source
 from facepaint.read import read, reread
+from facepaint.refine import Refiner, lay
 from facepaint.segment import region_mask, visible_face
 
 Kind = TypeVar("Kind", bytes, npt.NDArray[np.uint8], Image.Image, Photo)
@@ -36,7 +36,7 @@ NO_FACE = "no face found; a larger, sharper or more upright picture of the face 
 
 
 class Painter:
-    """Reads and repaints the faces of photos. Holds two networks and no state that changes."""
+    """Reads and repaints the faces of photos. Holds its networks and no state that changes."""
 
     def __init__(
         self,
@@ -52,13 +52,18 @@ class Painter:
         self.method: Method = lookup(method)(Path(weights))
         self.mark = mark
         manifest = read_manifest(Path(weights))
+        # what it refines is the painter's paint
+        refines = method == DEFAULT_METHOD and "refiner" in manifest
+        self._refiner = Refiner(Path(weights)) if refines else None
+        names = ("reader", method, *(["refiner"] if refines else []))
         # by name the sha256 of the networks, for the mark
-        self.models = {n: manifest[n]["sha256"] for n in ("reader", method) if n in manifest}
+        self.models = {n: manifest[n]["sha256"] for n in names if n in manifest}
 
     @property
     def cards(self) -> dict[str, dict[str, Any]]:
         """The cards of the networks: what they are, their data and licence, what was measured."""
-        return {"reader": self._reader.card, self._name: self.method.card}
+        refiner = {"refiner": self._refiner.card} if self._refiner else {}
+        return {"reader": self._reader.card, self._name: self.method.card} | refiner
 
     def faces(self, image: Source, detector: str | Detector | None = None) -> list[Face]:
         """The faces of a photo in reading order.
@@ -190,11 +195,24 @@ class Painter:
                 mask = visible_face(face, frame)
                 if edit.regions:
                     mask = mask * region_mask(face, frame, edit.regions)
-                composite(result, frame, strokes, mask)
+                landmarks = align.apply(align.invert(frame), face.landmarks)
+                self.lay(result, frame, landmarks, strokes, mask)
                 made.append((face, edit))
         if progress:
             progress(len(edits), len(edits))
         return result, made
+
+    def lay(
+        self,
+        pixels: npt.NDArray[np.uint8],
+        frame: FloatArray,
+        landmarks: FloatArray,
+        strokes: Strokes,
+        mask: FloatArray,
+    ) -> None:
+        """Strokes onto `pixels` in place, with the refiner's detail where there is a refiner; the
+        arguments are those of `facepaint.refine.lay`."""
+        lay(pixels, frame, landmarks, strokes, mask, self._refiner)
 
 
 def _as_given(image: Any, photo: Photo) -> Any:

@@ -37,10 +37,16 @@ SMALL |= {"accelerator": "cpu", "save_every": 4, "sheet_every": 1000}
 OWN: dict[str, dict[str, Any]] = {
     "reader": {},
     "painter": {"critic_from": 0},
+    "refiner": {},
     "maskrcnn": {"size": 64, "channels": 16, "box_channels": 16, "mask_layers": 1},
     "sagan": {"size": 32, "sources": "", "attention": 8},
     "cyclegan": {"size": 32, "sources": "", "blocks": 1, "pool": 4},
 }
+
+
+# steps, and how far the loss must have fallen by then: of a window that is only soft there is less
+# to win, and a drawn one is mostly flat
+LEARNS = {"refiner": (80, 0.97)}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +69,7 @@ def table_of(name: str, **changes: Any) -> dict[str, Any]:
 def build(name: str, faces: FaceSet, **changes: Any) -> loop.Method:
     entry = lookup(name)
     settings = recipe.settings(entry.settings, table_of(name, **changes))
-    seen = faces if entry.data is named.faces else drawn.scenes(0)
+    seen = faces if entry.data is named.faces else entry.data(settings, None)
     return entry.build(settings, seen)
 
 
@@ -141,12 +147,13 @@ def test_every_trained_part_gets_a_gradient(
 @pytest.mark.parametrize("name", METHODS)
 def test_some_steps_lower_the_loss(name: str, faces: FaceSet, tmp_path: Path) -> None:
     # without its critic, whose voice is no loss that falls
-    method = build(name, faces, steps=40, batch=8, rate=2e-3, critic_from=1000)
+    steps, bar = LEARNS.get(name, (40, 0.93))
+    method = build(name, faces, steps=steps, batch=8, rate=2e-3, critic_from=1000)
     before = losses_of(method)
     loop.train(method, tmp_path / "run")
     after = losses_of(method)
     # the sum: of two that work against each other one may have to give way
-    assert sum(after.values()) < 0.93 * sum(before.values())
+    assert sum(after.values()) < bar * sum(before.values())
 
 
 def weights(run: Path) -> dict[str, Any]:
@@ -508,7 +515,7 @@ def test_the_lab_and_the_runtime_compose_alike(faces: FaceSet) -> None:
         (("augment=gpu",), "there are host and device"),
         (("steps",), "no key=value"),
         (('data="elsewhere"',), "neither"),
-        (('method="dreamer"',), "there are reader, painter, maskrcnn"),
+        (('method="dreamer"',), "there are reader, painter, refiner, maskrcnn"),
         (('reader="/nowhere"', 'data="drawn"', 'method="painter"'), "no checkpoint at"),
     ],
 )

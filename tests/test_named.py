@@ -19,12 +19,11 @@ from facepaint.names import EXPRESSIONS
 torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 onnx = pytest.importorskip("onnx", reason="the lab's extra is not installed")
 
-from facepaint.lab import loop, recipe  # noqa: E402
+from facepaint.lab import features, loop, recipe  # noqa: E402
 from facepaint.lab.data import drawn  # noqa: E402
 from facepaint.lab.data.faces import FaceSet  # noqa: E402
 from facepaint.lab.data.samples import OTHERS, Samples  # noqa: E402
 from facepaint.lab.features import Pyramid  # noqa: E402
-from facepaint.lab.methods import painter as method_file  # noqa: E402
 from facepaint.lab.methods.painter import PainterMethod, PainterSettings, class_loss  # noqa: E402
 
 pytestmark = [
@@ -63,8 +62,7 @@ def faces() -> FaceSet:
 @pytest.fixture
 def build(faces: FaceSet, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Builds a painter's method whose critic looks through Patches."""
-    monkeypatch.setattr(method_file, "Pyramid", Patches)
-    monkeypatch.setattr(Patches, "CHANNELS", Pyramid.CHANNELS, raising=False)
+    monkeypatch.setattr(features, "Pyramid", Patches)
 
     def made(**changes: Any) -> PainterMethod:
         return PainterMethod(recipe.settings(PainterSettings, SMALL | changes), faces)

@@ -65,6 +65,13 @@ class Pyramid(nn.Module):
         return [_unit(m.float()) for m in maps]
 
 
+def pyramid(name: str) -> Pyramid | None:
+    """The Pyramid that settings name: "mobilenet_v2", or "" for none."""
+    if name not in ("", "mobilenet_v2"):
+        raise LabError(f"no features {name!r}; there are 'mobilenet_v2' and '' for none")
+    return Pyramid() if name else None
+
+
 def _unit(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-4)
 

@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from facepaint import align
-from facepaint.composite import composite
 from facepaint.edit import Edit
 from facepaint.face import Face, FloatArray
 from facepaint.painter import Painter
@@ -27,10 +26,12 @@ _QUALITY = 85
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """What is kept of a face: its crop and mask, and its frame in the photo and in the preview."""
+    """What is kept of a face: its crop, its landmarks and mask there, and its frame in the photo
+    and in the preview."""
 
     face: Face
     crop: Bytes
+    landmarks: FloatArray
     mask: FloatArray
     frame: FloatArray
     shown: FloatArray
@@ -43,7 +44,7 @@ class Preview:
         self, painter: Painter, photo: Photo, faces: list[Face], longest: int = LONGEST
     ) -> None:
         """longest: of the preview's sides, pixels; a smaller photo keeps its size."""
-        self._method = painter.method
+        self._painter = painter
         height, width = photo.pixels.shape[:2]
         scale = min(1.0, longest / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -56,12 +57,12 @@ class Preview:
         pixels = self.photo.pixels.copy()
         for index, edit in edits.items():
             part = self._parts[index]
-            strokes = self._method(part.crop, part.face, edit)
+            strokes = self._painter.method(part.crop, part.face, edit)
             if strokes is not None:
                 mask = part.mask
                 if edit.regions:
                     mask = mask * region_mask(part.face, part.frame, edit.regions)
-                composite(pixels, part.shown, strokes, mask)
+                self._painter.lay(pixels, part.shown, part.landmarks, strokes, mask)
         return pixels
 
     def jpeg(self, edits: Mapping[int, Edit]) -> bytes:
@@ -79,7 +80,8 @@ def _resized(photo: Photo, size: tuple[int, int]) -> Photo:
 def _part(photo: Photo, face: Face, to_shown: FloatArray) -> _Part:
     frame = align.align(face.landmarks)
     crop, mask = align.crop(photo.pixels, frame), visible_face(face, frame)
-    return _Part(face, crop, mask, frame, frame * to_shown)
+    landmarks = align.apply(align.invert(frame), face.landmarks)
+    return _Part(face, crop, landmarks, mask, frame, frame * to_shown)
 
 
 def jpeg(photo: Photo, quality: int = JPEG_QUALITY) -> bytes:

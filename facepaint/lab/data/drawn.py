@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facepaint import align
 from facepaint.face import (
     BLENDSHAPES,
     EXPRESSIONS,
@@ -21,10 +22,13 @@ from facepaint.face import (
     RIGHT_IRIS,
     FloatArray,
 )
+from facepaint.lab.data.datasets import Portrait
 from facepaint.lab.data.faces import WIDE, WIDE_PIXELS, FaceSet
 from facepaint.lab.data.scenes import SceneSet
 from facepaint.lab.data.split import is_held_out
 from facepaint.lab.data.topology import mean_face
+from facepaint.lab.data.windows import WindowSet, row
+from facepaint.refine import SIZE
 
 _BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))
 _UPPER_LIP = (*(185, 40, 39, 37, 0, 267, 269, 270, 409), *(191, 80, 81, 82, 13, 312, 311, 310, 415))
@@ -94,11 +98,14 @@ def _moves(blend: FloatArray) -> FloatArray:
     return moves
 
 
-def _picture(points: FloatArray, colours: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    """The face as a cartoon in a wide crop."""
+def _picture(
+    points: FloatArray, colours: npt.NDArray[np.int64], size: int = WIDE_PIXELS
+) -> npt.NDArray[np.uint8]:
+    """The face as a cartoon in a wide crop of `size` pixels."""
     back, skin, lips = (tuple(int(c) for c in row) for row in colours)
-    out = np.full((WIDE_PIXELS, WIDE_PIXELS, 3), back, np.uint8)
-    at = np.round((points + (WIDE - 1) / 2) * (WIDE_PIXELS / WIDE)).astype(np.int32)
+    out = np.full((size, size, 3), back, np.uint8)
+    at = np.round((points + (WIDE - 1) / 2) * (size / WIDE)).astype(np.int32)
+    line = 3 * size // WIDE_PIXELS
     for where, colour in (
         (FACE_OVAL, skin),
         (RIGHT_EYE, (250, 250, 250)),
@@ -108,10 +115,28 @@ def _picture(points: FloatArray, colours: npt.NDArray[np.int64]) -> npt.NDArray[
     ):
         cv2.fillPoly(out, [at[list(where)]], colour, cv2.LINE_AA)
     for iris in (RIGHT_IRIS, LEFT_IRIS):
-        cv2.circle(out, tuple(int(v) for v in at[iris]), 3, (60, 40, 20), -1, cv2.LINE_AA)
+        cv2.circle(out, tuple(int(v) for v in at[iris]), line, (60, 40, 20), -1, cv2.LINE_AA)
     for brow in _BROWS:
-        cv2.polylines(out, [at[list(brow)]], False, (40, 30, 20), 3, cv2.LINE_AA)
+        cv2.polylines(out, [at[list(brow)]], False, (40, 30, 20), line, cv2.LINE_AA)
     return out
+
+
+def windows(seed: int, people: int = 12) -> WindowSet:
+    """Drawn people as the refiner sees them, neutral, happy and surprised each."""
+    rng = np.random.default_rng(seed)
+    rows: list[dict[str, Any]] = []
+    size = round(SIZE * WIDE)
+    frame = np.array([[SIZE, 0, (size - SIZE) / 2], [0, SIZE, (size - SIZE) / 2]], np.float32)
+    for person in range(people):
+        build, colours = _person(rng), rng.integers(40, 216, (3, 3))
+        for name, asked in _LOOKS.items():
+            blend = _blend(asked, rng)
+            points = (build + _moves(blend)).astype(np.float32)
+            pixels = _picture(points, colours, size)
+            landmarks = align.apply(frame, points)
+            place, who = EXPRESSIONS.index(name), f"drawn-{person}"
+            rows.append(row(Portrait(pixels, frame, landmarks, blend, place, who, "drawn")))
+    return WindowSet(**{k: np.stack([r[k] for r in rows]) for k in rows[0]})
 
 
 def scenes(seed: int, count: int = 16) -> SceneSet:

@@ -76,14 +76,20 @@ def data_folder(given: str | None) -> Path:
 def load(folder: Path, cache: Path) -> FaceSet:
     """All faces of `folder`, in any layout that `datasets` knows; read once into `cache` and
     memory-mapped from there."""
-    files = datasets.layout_of(folder).files(folder)
-    stamp = json.dumps([_FORMAT, [(str(f.relative_to(folder)), f.stat().st_size) for f in files]])
-    home = cache / hashlib.sha256(stamp.encode()).hexdigest()[:12]
+    home = cached(folder, cache, _FORMAT)
     if not (home / "done").exists():
         _build(folder, home)
     arrays = {n: np.load(home / f"{n}.npy") for n in _SMALL}
     crops = np.load(home / "crops.npy", mmap_mode="r")
     return FaceSet(crops=crops, **arrays)
+
+
+def cached(folder: Path, cache: Path, what: int | str) -> Path:
+    """Where in `cache` what was read from `folder` lies: another place for other files, or for
+    something else that is read from them."""
+    files = datasets.layout_of(folder).files(folder)
+    stamp = json.dumps([what, [(str(f.relative_to(folder)), f.stat().st_size) for f in files]])
+    return cache / hashlib.sha256(stamp.encode()).hexdigest()[:12]
 
 
 _SMALL = ("landmarks", "blendshapes", "expressions", "subjects", "sources", "held_out")

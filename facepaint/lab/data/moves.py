@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,20 @@ from facepaint.lab.data.faces import FaceSet
 # Points that an expression hardly moves: irises' places by the eye corners, bridge, forehead.
 STILL = (33, 133, 263, 362, 168, 6, 197, 195, 10, 109, 338, 67, 297)
 
+
+class Labelled(Protocol):
+    """Photos of people with expressions, as a FaceSet or a WindowSet."""
+
+    @property
+    def subjects(self) -> npt.NDArray[np.str_]: ...
+    @property
+    def expressions(self) -> npt.NDArray[np.int8]: ...
+
+
 Pairs = list[npt.NDArray[np.intp]]
 
 
-def people(faces: FaceSet, chosen: npt.NDArray[np.bool_]) -> Pairs:
+def people(faces: Labelled, chosen: npt.NDArray[np.bool_]) -> Pairs:
     """The photos of each person who has more than one and more than one expression."""
     by_subject: dict[str, list[int]] = defaultdict(list)
     for i in np.flatnonzero(chosen & (faces.expressions >= 0)):

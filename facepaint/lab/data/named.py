@@ -13,9 +13,11 @@ from facepaint.errors import LabError
 from facepaint.lab.data import drawn
 from facepaint.lab.data import faces as face_sets
 from facepaint.lab.data import scenes as scene_sets
+from facepaint.lab.data import windows as window_sets
 from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.scenes import SceneSet
 from facepaint.lab.data.split import SPLIT
+from facepaint.lab.data.windows import WindowSet
 from facepaint.lab.recipe import Settings
 
 CACHE_VARIABLE = "FACEPAINT_CACHE"
@@ -25,8 +27,14 @@ def faces(settings: Settings, folder: str | None) -> FaceSet:
     """The faces of `folder`, or of the environment's for None; drawn ones for data="drawn"."""
     if _is_drawn(settings):
         return drawn.draw(settings.seed)
-    cache = Path(os.environ.get(CACHE_VARIABLE, "cache"))
-    return face_sets.load(face_sets.data_folder(folder), cache)
+    return face_sets.load(face_sets.data_folder(folder), _cache())
+
+
+def windows(settings: Settings, folder: str | None, sources: str) -> WindowSet:
+    """The large faces of `folder` that are of `sources`, likewise; drawn ones are of no source."""
+    if _is_drawn(settings):
+        return drawn.windows(settings.seed)
+    return window_sets.load(face_sets.data_folder(folder), _cache(), sources)
 
 
 def scenes(settings: Settings, folder: str | None) -> SceneSet:
@@ -34,6 +42,10 @@ def scenes(settings: Settings, folder: str | None) -> SceneSet:
     if _is_drawn(settings):
         return drawn.scenes(settings.seed)
     return scene_sets.load(face_sets.data_folder(folder))
+
+
+def _cache() -> Path:
+    return Path(os.environ.get(CACHE_VARIABLE, "cache"))
 
 
 def _is_drawn(settings: Settings) -> bool:
@@ -50,7 +62,7 @@ def trained_on(settings: Settings, found: FaceSet) -> dict[str, int]:
     return by_set(found, ~found.held_out)
 
 
-def by_set(found: FaceSet, rows: npt.NDArray[Any]) -> dict[str, int]:
+def by_set(found: FaceSet | WindowSet, rows: npt.NDArray[Any]) -> dict[str, int]:
     """How many of those faces, given by index or as a mask [N], each set has."""
     sources, counts = np.unique(found.sources[rows], return_counts=True)
     return {str(s): int(n) for s, n in zip(sources, counts, strict=True)}

@@ -7,12 +7,13 @@ from typing import Any
 from facepaint.errors import LabError
 from facepaint.lab import recipe
 from facepaint.lab.entry import Entry
-from facepaint.lab.methods import cyclegan, maskrcnn, painter, reader, sagan
+from facepaint.lab.methods import cyclegan, maskrcnn, painter, reader, refiner, sagan
 from facepaint.lab.recipe import Settings
 
 METHODS: dict[str, Entry] = {
     "reader": reader.ENTRY,
     "painter": painter.ENTRY,
+    "refiner": refiner.ENTRY,
     "maskrcnn": maskrcnn.ENTRY,
     "sagan": sagan.ENTRY,
     "cyclegan": cyclegan.ENTRY,

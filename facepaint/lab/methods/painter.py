@@ -25,7 +25,6 @@ from torch.nn import functional as F
 from facepaint import align
 from facepaint.align import CROP, EYE_DISTANCE
 from facepaint.change import GAZE
-from facepaint.errors import LabError
 from facepaint.face import (
     EXPRESSIONS,
     INNER_LIPS,
@@ -43,7 +42,7 @@ from facepaint.lab.data.named import by_set
 from facepaint.lab.data.render import render
 from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, SMILING, Samples, one_hot
 from facepaint.lab.entry import Entry
-from facepaint.lab.features import Pyramid
+from facepaint.lab.features import Pyramid, pyramid
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases, read_checkpoint
 from facepaint.lab.networks import (
@@ -112,7 +111,7 @@ class PainterMethod:
     def __init__(self, settings: PainterSettings, faces: FaceSet) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
-        self._pyramid = _pyramid(settings.features)
+        self._pyramid = pyramid(settings.features)
         critic = ProjectedCritic(Pyramid.CHANNELS) if self._pyramid else Critic()
         self.networks: Networks = {"painter": Painter(settings.width), "critic": critic}
         self.phases: Phases = {"painter": ("painter",), "critic": ("critic",)}
@@ -378,12 +377,6 @@ def _flow_weight() -> Tensor:
     for iris in (RIGHT_IRIS, LEFT_IRIS):
         weight[iris : iris + 5] = 0.5
     return weight / weight.mean()
-
-
-def _pyramid(name: str) -> Pyramid | None:
-    if name not in ("", "mobilenet_v2"):
-        raise LabError(f"no features {name!r}; there are 'mobilenet_v2' and '' for none")
-    return Pyramid() if name else None
 
 
 def _frozen_reader(checkpoint: str) -> Reader | None:

@@ -1,0 +1,140 @@
+"""Refine: detail for the mouth and eyes of larger faces, where paint of 128 pixels is soft.
+
+A second network looks, at twice the painter's resolution, at three *windows* of the crop, around
+the mouth and around each eye, and adds detail where the painter has painted, and only there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facepaint import align
+from facepaint.composite import composite, enlarge, touched
+from facepaint.face import LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FloatArray
+from facepaint.methods import Strokes
+from facepaint.models import open_model
+
+Pixels = npt.NDArray[np.uint8]
+SIZE = 256  # pixels of the crop's side, as the refiner sees it
+WINDOW = (96, 128)  # rows and columns of a window: .375 and .5 of the crop's side
+LEAST = 160.0  # pixels of the crop's side in the photo; in smaller faces paint is not soft
+_CENTRES = (OUTER_LIPS, RIGHT_EYE, LEFT_EYE)
+_SOFT = 0.2  # of a window's sides, over which it fades in
+
+
+class Views(NamedTuple):
+    """What the refiner is shown of N windows.
+
+    painted, before: uint8 [N, 96, 128, 3] RGB, with the strokes and without. cover: float32
+    [N, 96, 128], 0 to 1, how far paint hides the photo.
+    """
+
+    painted: Pixels
+    before: Pixels
+    cover: FloatArray
+
+
+Network = Callable[[Views], FloatArray]  # to a residual [N, 96, 128, 3], -1 to 1
+
+
+class Refiner:
+    """The refiner (`facepaint train refiner`): from Views to a residual of colour."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model = open_model("refiner", folder)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return self._model.card
+
+    def __call__(self, views: Views) -> FloatArray:
+        return np.asarray(self._model(**views._asdict())["residual"], np.float32)
+
+
+def lay(
+    pixels: Pixels,
+    frame: FloatArray,
+    landmarks: FloatArray,
+    strokes: Strokes,
+    mask: FloatArray,
+    refiner: Network | None,
+) -> None:
+    """Composite strokes onto `pixels`, uint8 [H, W, 3] RGB, in place, and refine a large face.
+
+    frame: from crop units to photo pixels. landmarks: [478, 2] in crop units. mask: [S, S], of the
+    face. Without a refiner, and below LEAST, it is `composite` alone.
+    """
+    if refiner is None or align.side_of(frame) < LEAST:
+        composite(pixels, frame, strokes, mask)
+        return
+    before = align.crop(pixels, frame, SIZE)
+    composite(pixels, frame, strokes, mask)
+    painted = align.crop(pixels, frame, SIZE)
+    detail = residual(painted, before, cover_of(strokes, mask), landmarks, refiner)
+    _add(pixels, frame, detail)
+
+
+def cover_of(strokes: Strokes, mask: FloatArray) -> FloatArray:
+    """How far strokes under a mask [S, S] hide a crop of SIZE, float32 [256, 256], 0 to 1."""
+    return np.asarray(cv2.resize(strokes.mask * mask, (SIZE, SIZE)), np.float32)
+
+
+def windows(landmarks: FloatArray) -> list[tuple[slice, slice]]:
+    """Rows and columns of the windows in a crop of SIZE: mouth, right eye, left eye; whole, and
+    moved inwards where they would leave the crop. landmarks: [478, 2] in crop units."""
+    found = []
+    for points in _CENTRES:
+        x, y = landmarks[list(points)].mean(0) * SIZE
+        top, left = (
+            int(np.clip(round(float(at) - side / 2), 0, SIZE - side))
+            for at, side in zip((y, x), WINDOW, strict=True)
+        )
+        found.append((slice(top, top + WINDOW[0]), slice(left, left + WINDOW[1])))
+    return found
+
+
+def border() -> FloatArray:
+    """1 inside a window, falling smoothly to 0 at its edge, float32 [96, 128]."""
+    ramps = []
+    for side in WINDOW:
+        distance = np.minimum(np.arange(side), np.arange(side)[::-1])
+        t = np.clip(distance / (_SOFT * side), 0, 1)
+        ramps.append(t * t * (3 - 2 * t))
+    return np.multiply.outer(*ramps).astype(np.float32)
+
+
+def residual(
+    painted: Pixels, before: Pixels, cover: FloatArray, landmarks: FloatArray, refiner: Network
+) -> FloatArray:
+    """What is added to a crop, float32 [SIZE, SIZE, 3], -1 to 1; exactly 0 where `cover` is and
+    outside the windows. Where windows lie over each other their mean is taken."""
+    total, weights = (np.zeros((SIZE, SIZE, n), np.float32) for n in (3, 1))
+    places = [place for place in windows(landmarks) if cover[place].any()]
+    if not places:
+        return total
+    views = Views(
+        painted=np.stack([painted[place] for place in places]),
+        before=np.stack([before[place] for place in places]),
+        cover=np.stack([cover[place] for place in places]),
+    )
+    fade = border()[..., None]
+    for place, detail in zip(places, refiner(views), strict=True):
+        total[place] += detail * fade
+        weights[place] += fade
+    return np.asarray(total / np.maximum(weights, 1) * cover[..., None], np.float32)
+
+
+def _add(pixels: Pixels, frame: FloatArray, detail: FloatArray) -> None:
+    """Add a residual over the crop, [SIZE, SIZE, 3], to the photo, in place."""
+    rows, columns = touched(frame, np.abs(detail).max(-1), pixels.shape)
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return
+    added = enlarge(detail, frame, rows, columns) * 255
+    result = np.rint(np.clip(pixels[rows, columns] + added, 0, 255))
+    pixels[rows, columns] = result.astype(np.uint8)
