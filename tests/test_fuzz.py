@@ -38,7 +38,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert '"next": 30' in report.read_text()
 
 
-@pytest.mark.parametrize("case", [887, 7028])
+@pytest.mark.parametrize("case", [887, 7028, 66387])
 def test_cases_that_failed_once(case: int) -> None:
     done = fuzz(case + 1, "--first", case)
     assert done.returncode == 0, done.stdout

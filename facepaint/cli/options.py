@@ -116,9 +116,16 @@ def word(common: dict[str, Any], each: dict[int, dict[str, Any]]) -> str:
 def like(painter: Painter, text: str) -> Any:
     """The face that PHOTO[#N] names."""
     path, mark, index = text.rpartition("#")
-    if mark and re.fullmatch("[0-9]{1,9}", index) and not Path(text).exists():
+    if mark and re.fullmatch("[0-9]{1,9}", index) and not _is_there(text):
         return painter.face_of(path, int(index))
     return painter.face_of(text)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # longer than a name can be
+        return False
 
 
 def painter(
