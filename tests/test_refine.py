@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -340,14 +339,3 @@ def test_windows_are_cut_from_the_photos_and_cached(tmp_path: Path, astronaut: n
     assert np.array_equal(again.crops, found.crops)
     with pytest.raises(LabError, match="no face of elsewhere with a crop of 205 pixels"):
         window_sets.load(tmp_path / "photos", cache, "elsewhere")
-
-
-def test_a_window_is_quick(weights: Path) -> None:
-    """Processor time of the shipped width is measured in docs; here only that it is no burden."""
-    rng = np.random.default_rng(0)
-    two = [rng.integers(0, 256, (3, *WINDOW, 3), np.uint8) for _ in range(2)]
-    views, refiner = Views(*two, np.ones((3, *WINDOW), np.float32)), Refiner(weights)
-    refiner(views)
-    began = time.process_time()
-    refiner(views)
-    assert time.process_time() - began < 0.5

@@ -84,7 +84,9 @@ def _build(folder: Path, home: Path, sources: list[str]) -> None:
     rows = [row(s) for s in seen if _is_large(s)]
     if not rows:
         asked = f" of {', '.join(sources)}" if sources else ""
-        raise LabError(f"{folder}: no face{asked} with a crop of {_NATIVE:.0f} pixels or more")
+        hint = "; sources= takes other sets, and an empty one all" if sources else ""
+        least = f"with a crop of {_NATIVE:.0f} pixels or more"
+        raise LabError(f"{folder}: no face{asked} {least}{hint}")
     home.mkdir(parents=True, exist_ok=True)
     for name in ("crops", *_SMALL):
         np.save(home / f"{name}.npy", np.stack([r[name] for r in rows]))
@@ -181,8 +183,8 @@ class WindowSamples:
         assert self._method is not None
         i, part, pose = self._pick(rng)
         crop, points = self._view(i, pose)
-        mask, strokes = face_mask(points), None
-        face = _face(points * SIZE, self._faces.blendshapes[i])
+        blend = self._faces.blendshapes[i][self._mirror[1] if pose.flip else slice(None)]
+        mask, strokes, face = face_mask(points), None, _face(points * SIZE, blend)
         while strokes is None:  # None where the face is as asked already
             to = EXPRESSIONS[int(rng.integers(len(EXPRESSIONS)))]
             strokes = self._method(align.crop(crop, FRAME), face, Edit(to))
