@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from facepaint.credentials import Credentials
+from facepaint.detect import default_detector
 from facepaint.edit import Edit
 from facepaint.encode import write
 from facepaint.errors import FacePaintError, NoFaceError, PhotoError
@@ -185,7 +186,8 @@ def still_holds(name: str, line: Line | None, job: Job, source: Files, out: File
 
 def _asked(job: Job) -> Line:
     """What of a job decides how a result looks, as values that JSON holds."""
-    options = {n: getattr(job, n) for n in ("weights", "method", "detector", "mark")}
+    options = {n: getattr(job, n) for n in ("weights", "method", "mark")}
+    options["detector"] = job.detector or default_detector()
     options = {n: v for n, v in options.items() if v is not None}
     if job.credentials:
         options["certificate"] = hashed(job.credentials.certificate)

@@ -148,7 +148,7 @@ def _set_up(fabric: Fabric, method: Method) -> tuple[Networks, dict[str, torch.o
         if compiled:
             network.compile()
         optimizer = torch.optim.AdamW(
-            network.parameters(), s.rate, (s.beta1, s.beta2), weight_decay=s.decay, fused=True
+            network.parameters(), s.rate, (s.beta1, s.beta2), weight_decay=s.decay
         )
         networks[name], optimizers[name] = fabric.setup(network, optimizer)
     return networks, optimizers
