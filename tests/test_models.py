@@ -55,7 +55,7 @@ def test_damaged_weights_are_refused(name: str, damage: str, copy: Path) -> None
     if damage == "missing":
         file.unlink()
     with pytest.raises(facepaint.WeightsError) as error:
-        facepaint.load(copy)
+        open_model(name, copy)
     assert "\n" not in str(error.value)
 
 
