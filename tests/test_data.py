@@ -18,8 +18,8 @@ import pyarrow.parquet as pq  # noqa: E402
 
 from facepaint import align  # noqa: E402
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS  # noqa: E402
-from facepaint.lab.data import augment, drawn, faces, moves, render, topology  # noqa: E402
-from facepaint.lab.data.faces import cut, mirror  # noqa: E402
+from facepaint.lab.data import augment, drawn, faces, moves, ratios, render, topology  # noqa: E402
+from facepaint.lab.data.faces import INNER, FaceSet, cut, mirror  # noqa: E402
 from facepaint.lab.data.split import is_held_out  # noqa: E402
 
 
@@ -238,6 +238,47 @@ def test_the_linear_map_finds_the_moves_that_were_drawn() -> None:
     assert moved[61, 0] < -0.005 < 0.005 < moved[291, 0]  # the corners part
     assert (moved[[61, 291], 1] < -0.005).all()  # and rise
     assert np.abs(moved[[33, 263, 168]]).max() < 0.01  # the eyes stay
+
+
+def test_moves_of_an_expression_are_those_that_were_drawn_alike_on_both_sides() -> None:
+    made = drawn.draw(1, people=20)
+    moved = moves.expression_moves(made, moves.people(made, made.is_face))
+    smile = moved[EXPRESSIONS.index("happy")]
+    assert smile[291, 0] == pytest.approx(-smile[61, 0], abs=1e-6)
+    assert smile[291, 0] == pytest.approx(0.035 * 0.9, abs=0.005)
+    assert smile[291, 1] == pytest.approx(-0.03 * 0.9, abs=0.005)
+    assert np.abs(smile[[33, 263, 168]]).max() < 0.005  # what is still stays
+    assert moved[EXPRESSIONS.index("surprised"), 17, 1] > 0.05  # the jaw
+    assert not moved[0].any() and not moved[EXPRESSIONS.index("afraid")].any()
+
+
+def _with_furrows() -> FaceSet:
+    """Drawn people of whom the surprised ones have a dark furrow between the brows."""
+    made = drawn.draw(1, people=6)
+    crops = made.crops.copy()
+    for i in np.flatnonzero(made.expressions == EXPRESSIONS.index("surprised")):
+        x, y = align.apply(INNER, made.landmarks[i][[168]])[0]
+        dark = crops[i, int(y) - 4 : int(y) + 4, int(x) - 4 : int(x) + 4]
+        dark[:] = dark * 0.6
+    return dataclasses.replace(made, crops=crops)
+
+
+def test_a_ratio_image_holds_the_furrow_and_lies_where_the_face_is() -> None:
+    made = _with_furrows()
+    groups = moves.people(made, made.is_face)
+    found = ratios.ratio_images(made, groups, moves.expression_moves(made, groups))
+    surprised = found[EXPRESSIONS.index("surprised")]
+    x, y = (topology.mean_face()[168] * 128).astype(int)
+    near = surprised[y - 2 : y + 2, x - 2 : x + 2]
+    assert near.mean() == pytest.approx(np.log(0.6), abs=0.15)
+    assert np.abs(surprised[y + 20, x - 20 : x - 10]).max() < 0.05  # skin that stayed
+    assert np.array_equal(surprised, surprised[:, ::-1])
+    assert not found[0].any() and not found[EXPRESSIONS.index("sad")].any()
+    shift = np.array([10, -6], np.float32) / 128
+    laid = ratios.on_face(surprised, topology.mean_face() + shift)
+    moved = np.roll(surprised, (-6, 10), (0, 1))
+    assert np.abs(laid - moved)[20:108, 20:108].mean() < 0.01
+    assert np.array_equal(ratios.on_face(surprised, topology.mean_face()), surprised)
 
 
 def test_targets_are_means_of_the_labelled_or_their_stronger_half() -> None:

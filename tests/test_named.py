@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import facepaint
+from facepaint import align
 from facepaint.change import named
 from facepaint.errors import LabError
 from facepaint.models import WEIGHTS, write_entry
@@ -22,9 +23,15 @@ onnx = pytest.importorskip("onnx", reason="the lab's extra is not installed")
 from facepaint.lab import features, loop, recipe  # noqa: E402
 from facepaint.lab.data import drawn  # noqa: E402
 from facepaint.lab.data.faces import FaceSet  # noqa: E402
-from facepaint.lab.data.samples import OTHERS, Samples  # noqa: E402
+from facepaint.lab.data.samples import OTHERS, Samples, one_hot  # noqa: E402
 from facepaint.lab.features import Pyramid  # noqa: E402
-from facepaint.lab.methods.painter import PainterMethod, PainterSettings, class_loss  # noqa: E402
+from facepaint.lab.methods.painter import (  # noqa: E402
+    PainterMethod,
+    PainterSettings,
+    _fold_loss,
+    class_loss,
+)
+from facepaint.lab.networks import Strokes  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -111,6 +118,39 @@ def test_what_is_asked_by_name_is_the_mean_or_a_real_face(faces: FaceSet) -> Non
     shown = faces.blendshapes[(faces.expressions == OTHERS[-1]) & ~faces.held_out]
     for row in np.array(rows)[~near]:
         assert np.abs(shown - row["asked"]).max(1).min() < 1e-6
+
+
+def test_what_blendshapes_under_read_is_told_by_landmarks_and_folds(faces: FaceSet) -> None:
+    """A neutral face asked to look surprised: its landmarks go as those of people do, as far as
+    the setting says; and its shade shall be that of people, on its own landmarks."""
+    settings = recipe.settings(PainterSettings, {"marked": 3.0, "folds": 1.0})
+    samples = Samples(settings, faces)
+    rest = faces.expressions == 0
+    row = int(np.flatnonzero(rest & ~faces.held_out)[0])
+    seen = samples._seen(row, align.IDENTITY, False)
+    name, asked = one_hot(OTHERS[-1], 0.5), samples.targets[OTHERS[-1]]
+    points = samples._points(seen._replace(blendshapes=samples.targets[0]), asked, name)
+    moved = (points - seen.points) * 128
+    assert np.sqrt(np.square(moved).mean()) == pytest.approx(1.5, abs=1e-3)
+    direction = samples.moves[OTHERS[-1]].ravel()
+    along = moved.ravel() @ direction / np.linalg.norm(moved) / np.linalg.norm(direction)
+    assert along == pytest.approx(1, abs=1e-4)
+    folds = samples._folds(points, name)
+    assert folds["told"] and 0 < np.abs(folds["folds"]).max() <= 0.11
+    assert not samples._folds(points, one_hot(1))["told"]
+    assert not any(r["told"] for r in drawn_rows(faces, 20, pairs=1.0))
+    assert any(r["told"] for r in drawn_rows(faces, 20, named=1.0, others=1.0))
+
+
+def test_the_shade_of_what_is_told_is_learned_outside_of_the_paint() -> None:
+    zero = torch.zeros(2, 1, 8, 8)
+    strokes = Strokes(torch.zeros(2, 2, 8, 8), zero, torch.zeros(2, 3, 8, 8), zero)
+    batch = {"told": torch.tensor([True, False]), "face": torch.ones(2, 8, 8)}
+    batch |= {"region": torch.zeros(2, 8, 8), "folds": torch.full((2, 8, 8), 0.1)}
+    assert float(_fold_loss(strokes, batch)) == pytest.approx(0.1)
+    batch["region"][:, :4] = 1
+    batch["folds"][:, :4] = 5.0  # under the paint nothing is told
+    assert float(_fold_loss(strokes, batch)) == pytest.approx(0.1)
 
 
 def test_nobody_with_two_expressions_is_one_clear_line(faces: FaceSet) -> None:

@@ -168,7 +168,7 @@ class Painter(nn.Module):
 
     def forward(self, crops: Tensor, change: Tensor) -> Strokes:
         blend, name = change[:, : ASKED[0]], change[:, ASKED[0] :]
-        named = self.name(name)
+        named = self.name(name * 4)
         c = F.silu(self.embed(blend * 4) + named)
         x0 = self.stem((crops - 0.5) / 0.25)
         x1 = self.down1(x0)

@@ -13,6 +13,7 @@ from facepaint.change import GAZE
 from facepaint.errors import LabError
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LANDMARKS, FloatArray
 from facepaint.lab.data.faces import FaceSet
+from facepaint.lab.data.topology import mirrored_landmarks
 
 # Points that an expression hardly moves: irises' places by the eye corners, bridge, forehead.
 STILL = (33, 133, 263, 362, 168, 6, 197, 195, 10, 109, 338, 67, 297)
@@ -64,13 +65,18 @@ def fit(faces: FaceSet, groups: Pairs, ridge: float = 1.0) -> FloatArray:
     changes, moves = [], []
     for group in groups:
         first = faces.landmarks[group[0]]
-        laid = np.stack([_laid(first, faces.landmarks[i]) for i in group])
+        over = np.stack([_laid(first, faces.landmarks[i]) for i in group])
         seen = features(faces.blendshapes[group])
         changes.append(seen - seen.mean(0))
-        moves.append((laid - laid.mean(0)).reshape(len(group), -1))
+        moves.append((over - over.mean(0)).reshape(len(group), -1))
     x, y = np.concatenate(changes).astype(np.float64), np.concatenate(moves).astype(np.float64)
     solved = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ y)
     return solved.astype(np.float32)
+
+
+def laid(faces: FaceSet, i: int, j: int) -> FloatArray:
+    """The landmarks [478, 2] of face j laid over face i by still points."""
+    return _laid(faces.landmarks[i], faces.landmarks[j])
 
 
 def _laid(source: FloatArray, partner: FloatArray) -> FloatArray:
@@ -83,6 +89,35 @@ def moved(
     """Landmarks [478, 2] after the blendshapes [52] went from `have` to `want`, by the map."""
     move = (features(want) - features(have)) @ linear
     return (landmarks + move.reshape(LANDMARKS, 2)).astype(np.float32)
+
+
+def expression_moves(faces: FaceSet, groups: Pairs) -> FloatArray:
+    """How landmarks move from a person's own neutral face to each of EXPRESSIONS, float32
+    [7, 478, 2], crop units, alike on both sides; zeros where nobody shows both.
+
+    The mean of the stronger half, as of the targets. It holds what blendshapes under-read, such as
+    corners of the mouth that sink and brows that meet.
+    """
+    order = mirrored_landmarks()
+    result = np.zeros((len(EXPRESSIONS), LANDMARKS, 2), np.float32)
+    for e in range(1, len(EXPRESSIONS)):
+        seen = [m for group in groups for m in _from_neutral(faces, group, e)]
+        if seen:
+            all_ = np.stack(seen).reshape(len(seen), -1)
+            mean = _stronger(all_, all_.mean(0)).mean(0).reshape(LANDMARKS, 2)
+            result[e] = (mean + mean[order] * (-1, 1)) / 2
+    return result
+
+
+def _from_neutral(faces: FaceSet, group: npt.NDArray[np.intp], e: int) -> list[FloatArray]:
+    """The moves [478, 2] of each of a person's photos that show `e`, from the mean of the neutral
+    ones."""
+    neutral, shown = (group[faces.expressions[group] == k] for k in (0, e))
+    if not len(neutral):
+        return []
+    first = faces.landmarks[neutral[0]]
+    rest = np.mean([_laid(first, faces.landmarks[i]) for i in neutral], 0)
+    return [_laid(first, faces.landmarks[i]) - rest for i in shown]
 
 
 def expression_targets(faces: FaceSet, chosen: npt.NDArray[np.bool_]) -> FloatArray:

@@ -19,7 +19,7 @@ from facepaint.face import (
     RIGHT_EYE,
     FloatArray,
 )
-from facepaint.lab.data import augment, moves
+from facepaint.lab.data import augment, moves, ratios
 from facepaint.lab.data.faces import FaceSet, mirror
 from facepaint.lab.data.topology import mirrored_blendshapes, mirrored_landmarks
 from facepaint.segment import face_mask
@@ -28,6 +28,7 @@ _NOSE = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64)
 SMILING = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]
 HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
 _ALL = range(len(EXPRESSIONS))
+_DEEPEST = 0.22  # shade, a little less than the painter can give
 OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
 
 
@@ -42,6 +43,10 @@ class Shares(Protocol):
     def named(self) -> float: ...
     @property
     def others(self) -> float: ...
+    @property
+    def marked(self) -> float: ...
+    @property
+    def folds(self) -> float: ...
     @property
     def on_device(self) -> bool: ...
 
@@ -60,7 +65,8 @@ class Samples:
     labelled with are asked for by name.
 
     targets: what is asked for each of EXPRESSIONS, float32 [7, 52]. linear: the map from a change
-    of blendshapes to landmark moves.
+    of blendshapes to landmark moves. moves, ratios: those of each of EXPRESSIONS, [7, 478, 2] and
+    [7, 128, 128] (`facepaint.lab.data.ratios`).
     """
 
     def __init__(self, shares: Shares, faces: FaceSet) -> None:
@@ -70,6 +76,8 @@ class Samples:
         self._people = moves.people(faces, train)
         self.targets = moves.expression_targets(faces, train)
         self.linear = moves.fit(faces, self._people)
+        self.moves = moves.expression_moves(faces, self._people)
+        self.ratios = ratios.ratio_images(faces, self._people, self.moves)
         labelled = {e: np.flatnonzero(train & (faces.expressions == e)) for e in _ALL}
         self._labelled = {e: rows for e, rows in labelled.items() if len(rows)}
         sets = sorted(set(faces.sources[train]))
@@ -112,11 +120,11 @@ class Samples:
         else:
             partner = source
             asked, name = self._ask(rng, source.blendshapes)
-            points = moves.moved(source.points, source.blendshapes, asked, self.linear)
+            points = self._points(source, asked, name)
         real = self._like(rng, str(f.sources[i]), asked)
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
         other = self._seen(real, real_jitter, rng.random() < 0.5)
-        views: dict[str, Any] = {}
+        views: dict[str, Any] = self._folds(points, np.zeros_like(name) if paired else name)
         for kind, seen in (("source", source), ("partner", partner), ("real", other)):
             wide = f.crops[seen.row]
             views |= augment.view(kind, wide, seen.frame, look, self._shares.on_device)
@@ -150,6 +158,27 @@ class Samples:
             i, others = int(rng.choice(poles)), poles
         others = others[self._faces.expressions[others] != self._faces.expressions[i]]
         return i, int(rng.choice(others))
+
+    def _points(self, source: _Seen, asked: FloatArray, name: FloatArray) -> FloatArray:
+        """Where a single's landmarks shall be: where the map says, or for a named expression whose
+        blendshapes say too little, at rest and then as people's landmarks move with it."""
+        have, e, strength = source.blendshapes, int(name.argmax()), float(name.max())
+        far = np.sqrt(np.square(self.moves[e]).mean()) * CROP
+        if e not in OTHERS or not strength or not far:
+            return moves.moved(source.points, have, asked, self.linear)
+        rest = np.where(GAZE, asked, have + strength * (self.targets[NEUTRAL] - have))
+        rest = np.clip(rest, 0, 1).astype(np.float32)
+        still = moves.moved(source.points, have, rest, self.linear)
+        return still + strength * self._shares.marked / far * self.moves[e]
+
+    def _folds(self, points: FloatArray, name: FloatArray) -> dict[str, Any]:
+        """The shade that a single asked by such a name shall have, and whether it is told."""
+        e, strength = int(name.argmax()), float(name.max())
+        told = e in OTHERS and strength > 0 and bool(self.ratios[e].any())
+        shade = ratios.on_face(self.ratios[e], points) if told else np.zeros((CROP, CROP))
+        limit = _DEEPEST * min(1.0, strength)
+        shade = np.clip(strength * self._shares.folds * shade, -limit, limit)
+        return {"folds": shade.astype(np.float32), "told": np.bool_(told)}
 
     def _like(self, rng: np.random.Generator, source: str, asked: FloatArray) -> int:
         """A real photo that shows about what is asked, of the same set: so a critic can tell it

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from facepaint import align
 from facepaint.align import CROP, EYE_DISTANCE
 from facepaint.change import GAZE
+from facepaint.errors import LabError
 from facepaint.face import (
     EXPRESSIONS,
     INNER_LIPS,
@@ -43,7 +44,7 @@ from facepaint.lab.data.render import render
 from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, SMILING, Samples, one_hot
 from facepaint.lab.entry import Entry
 from facepaint.lab.features import Pyramid, pyramid
-from facepaint.lab.graph import Graph
+from facepaint.lab.graph import Graph, read_weights
 from facepaint.lab.loop import Batch, Networks, Phases, read_checkpoint
 from facepaint.lab.networks import (
     ASKED,
@@ -67,20 +68,25 @@ _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to
 class PainterSettings(Augmented):
     """width: channels at full size. pairs: share of samples that are pairs; poles: share of those
     that are happy and neutral. named: share of singles asked for a named expression, the rest for
-    another person's; others: share of those named that are neither happy nor neutral. labelled:
+    another person's; others: share of those named that are neither happy nor neutral; marked: how
+    far these move landmarks, the root of the mean square of their coordinates in crop pixels;
+    folds: how many times as deep as people's mean their folds are. labelled:
     labelled faces beside each batch, at most as many as it has samples, from which the critic
-    learns to name expressions. reader: a run or checkpoint of the reader that judges results, ""
-    for none. features: the critic looks through "mobilenet_v2", and pairs are compared there too;
-    "" for a critic on pixels. critic_from: the step at which the critic's voice begins. r1: weight
-    of its gradient penalty, on pixels. region_limit: share of the mouth and eyes that paint may
-    cover for free. weight_*: of the losses; weight_class, of the expression that the critic
-    names in results, is for one that looks through features: a critic on pixels names none."""
+    learns to name expressions. reader: a run, a checkpoint or an exported .onnx of the reader that
+    judges results, "" for none. features: the critic looks through "mobilenet_v2", and pairs are
+    compared there too; "" for a critic on pixels. critic_from: the step at which the critic's voice
+    begins. r1: weight of its gradient penalty, on pixels. region_limit: share of the mouth and eyes
+    that paint may cover for free. weight_*: of the losses; weight_class, of the expression that the
+    critic names in results, is for one that looks through features: a critic on pixels names
+    none."""
 
     width: int = 16
     pairs: float = 0.5
     poles: float = 0.7
     named: float = 0.65
     others: float = 0.5
+    marked: float = 1.9
+    folds: float = 2.0
     labelled: int = 6
     reader: str = ""
     features: str = ""
@@ -98,6 +104,7 @@ class PainterSettings(Augmented):
     weight_opening: float = 0.3
     weight_colour: float = 1.0
     weight_shade: float = 0.01
+    weight_folds: float = 2.0
     weight_blendshapes: float = 1.5
     weight_landmarks: float = 1.0
     weight_cycle: float = 0.5
@@ -156,6 +163,8 @@ class PainterMethod:
             "flow": s.weight_flow * self._flow_loss(strokes, batch),
             "restraint": self._restraint(strokes, batch),
         }
+        if batch["told"].any():
+            parts["folds"] = s.weight_folds * _fold_loss(strokes, batch)
         if self._pyramid and batch["paired"].any():
             parts["features"] = s.weight_features * self._feature_loss(maps, batch)
         if self._reader is not None:
@@ -340,6 +349,13 @@ def compose(source: Tensor, strokes: Strokes, face: Tensor) -> Tensor:
     return (lit + strokes.mask * fade * strokes.paint).clamp(0, 1)
 
 
+def _fold_loss(strokes: Strokes, batch: Batch) -> Tensor:
+    """How far the shade is from the folds that were told, where there is no paint."""
+    told = batch["told"]
+    weight = (batch["face"] * (1 - batch["region"]))[told][:, None]
+    return losses.weighted_l1(strokes.shade[told], batch["folds"][told][:, None], weight)
+
+
 def _cycle_loss(
     painter: nn.Module, result: Tensor, source: Tensor, change: Tensor, batch: Batch
 ) -> Tensor:
@@ -379,12 +395,18 @@ def _flow_weight() -> Tensor:
     return weight / weight.mean()
 
 
-def _frozen_reader(checkpoint: str) -> Reader | None:
-    if not checkpoint:
+def _frozen_reader(source: str) -> Reader | None:
+    """The reader of a run, of a checkpoint, or of an exported .onnx; None for ""."""
+    if not source:
         return None
-    state = read_checkpoint(Path(checkpoint))
-    reader = Reader(state["settings"]["width"])
-    reader.load_state_dict(state["ema"]["reader"])
+    if source.endswith(".onnx"):
+        name, weights = read_weights(Path(source))
+        if name != "reader":
+            raise LabError(f"{source} is a {name}, not a reader")
+    else:
+        weights = read_checkpoint(Path(source))["ema"]["reader"]
+    reader = Reader(weights["stem.weight"].shape[0])
+    reader.load_state_dict(weights)
     reader = reader.to(memory_format=torch.channels_last)
     return reader.eval().requires_grad_(False)
 

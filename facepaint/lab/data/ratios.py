@@ -1,0 +1,94 @@
+"""Expression ratio images (Liu, Shan & Zhang 2001, "Expressive expression mapping with ratio
+images"): by how much light an expression's folds and furrows are darker or brighter than the same
+skin at rest. On the mean face, as the logarithm of a gain, averaged over people, so that nothing of
+an identity or of a photo's light is left.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facepaint import align
+from facepaint.align import CROP
+from facepaint.face import EXPRESSIONS, FloatArray
+from facepaint.lab.data import moves
+from facepaint.lab.data.faces import FaceSet, cut
+from facepaint.lab.data.topology import mean_face
+from facepaint.segment import face_mask
+
+_DARK = 8.0  # added to grey values 0 to 255, or the ratios of dark skin would be noise
+_COARSE = 32  # places a side at which it is known how a face lies over the mean one
+_REACH = 0.04  # of a landmark over the face around it, in crop sides
+_SOFT = 1.0  # standard deviation of a blur, crop pixels
+_EACH = 4  # photos of a person and expression, at most
+
+
+def ratio_images(faces: FaceSet, groups: moves.Pairs, directions: FloatArray) -> FloatArray:
+    """Of each of EXPRESSIONS, float32 [7, 128, 128]: the logarithm of the gain from neutral, alike
+    on both sides; zeros outside the face and where nobody shows both.
+
+    directions: how landmarks move with each, [7, 478, 2]; of each person the photos that go
+    farthest along count.
+    """
+    found: list[list[FloatArray]] = [[] for _ in EXPRESSIONS]
+    for group in groups:
+        neutral = group[faces.expressions[group] == 0][:_EACH]
+        if not len(neutral):
+            continue
+        rest = np.mean([_flattened(faces, i) for i in neutral], 0)
+        for e in range(1, len(EXPRESSIONS)):
+            shown = group[faces.expressions[group] == e]
+            along = [float((moves.laid(faces, neutral[0], i) * directions[e]).sum()) for i in shown]
+            for i in shown[np.argsort(along)[len(along) // 2 :]][-_EACH:]:
+                ratio = _flattened(faces, i) - rest
+                found[e].append(ratio - np.median(ratio))
+    within = cv2.erode(face_mask(mean_face()), np.ones((17, 17), np.uint8))  # no silhouettes
+    within = cv2.GaussianBlur(within, (0, 0), 4)
+    out = np.zeros((len(EXPRESSIONS), CROP, CROP), np.float32)
+    for e, ratios in enumerate(found):
+        if ratios:
+            mean = cv2.GaussianBlur(np.mean(ratios, 0), (0, 0), _SOFT) * within
+            out[e] = (mean + mean[:, ::-1]) / 2
+    return out
+
+
+def on_face(ratio: FloatArray, points: FloatArray) -> FloatArray:
+    """A ratio image of the mean face as it lies on the face of `points` [478, 2], [128, 128]."""
+    return _moved(ratio, -_offsets(points))
+
+
+def _flattened(faces: FaceSet, i: int) -> FloatArray:
+    """The logarithm of a photo's grey values with its face laid over the mean one, [128, 128]."""
+    crop = cv2.cvtColor(cut(faces.crops[i], align.IDENTITY), cv2.COLOR_RGB2GRAY)
+    over = _moved(crop.astype(np.float32) + _DARK, _offsets(faces.landmarks[i]))
+    return np.log(np.maximum(over, _DARK / 2)).astype(np.float32)
+
+
+def _offsets(points: FloatArray) -> FloatArray:
+    """Where each pixel of the mean face lies on the face of `points`, relative to its place, in
+    crop sides, [128, 128, 2]: the landmarks' own offsets, each counting for what is near it."""
+    coarse = (_weights() @ (points - mean_face())).reshape(_COARSE, _COARSE, 2)
+    return np.asarray(cv2.resize(coarse, (CROP, CROP), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+@cache
+def _weights() -> FloatArray:
+    """How much each landmark of the mean face counts at each coarse place, [1024, 478]."""
+    at = (np.arange(_COARSE, dtype=np.float32) + 0.5) / _COARSE
+    places = np.stack(np.meshgrid(at, at), -1).reshape(-1, 1, 2)
+    apart = np.square(places - mean_face()).sum(-1)
+    # relative to the nearest, so that far from all of them something is left to divide by
+    nearness = np.exp((apart.min(1, keepdims=True) - apart) / (2 * _REACH**2))
+    return np.asarray(nearness / nearness.sum(1, keepdims=True), np.float32)
+
+
+def _moved(picture: npt.NDArray[np.float32], offsets: FloatArray) -> FloatArray:
+    """Each pixel taken from its offset, in crop sides."""
+    y, x = np.mgrid[:CROP, :CROP].astype(np.float32)
+    where = (x + offsets[..., 0] * CROP, y + offsets[..., 1] * CROP)
+    out = cv2.remap(picture, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(out, np.float32)
