@@ -135,11 +135,25 @@ def test_what_blendshapes_under_read_is_told_by_landmarks_and_folds(faces: FaceS
     direction = samples.moves[OTHERS[-1]].ravel()
     along = moved.ravel() @ direction / np.linalg.norm(moved) / np.linalg.norm(direction)
     assert along == pytest.approx(1, abs=1e-4)
-    folds = samples._folds(points, name)
+    folds = samples._folds(seen, points, name)
     assert folds["told"] and 0 < np.abs(folds["folds"]).max() <= 0.11
-    assert not samples._folds(points, one_hot(1))["told"]
+    assert not samples._folds(seen, points, one_hot(-1))["told"]
     assert not any(r["told"] for r in drawn_rows(faces, 20, pairs=1.0))
     assert any(r["told"] for r in drawn_rows(faces, 20, named=1.0, others=1.0))
+
+
+def test_folds_of_a_smile_come_with_it_and_go_with_it(faces: FaceSet) -> None:
+    samples = Samples(recipe.settings(PainterSettings, {}), faces)
+    row = int(np.flatnonzero((faces.expressions == 0) & ~faces.held_out)[0])
+    rest = samples._seen(row, align.IDENTITY, False)._replace(blendshapes=samples.targets[0])
+    smiling = rest._replace(blendshapes=samples.targets[1])
+
+    def told(face: Any, e: int) -> Any:
+        return samples._folds(face, face.points, one_hot(e))["folds"]
+
+    assert np.abs(told(rest, 1)).max() > 0.05
+    assert np.allclose(told(smiling, 0), -told(smiling._replace(blendshapes=rest.blendshapes), 1))
+    assert not told(smiling, 1).any() and not told(rest, 0).any()
 
 
 def test_the_shade_of_what_is_told_is_learned_outside_of_the_paint() -> None:

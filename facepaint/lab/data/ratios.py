@@ -14,22 +14,22 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint.align import CROP
-from facepaint.face import EXPRESSIONS, FloatArray
+from facepaint.face import EXPRESSIONS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FloatArray
 from facepaint.lab.data import moves
 from facepaint.lab.data.faces import FaceSet, cut
 from facepaint.lab.data.topology import mean_face
 from facepaint.segment import face_mask
 
 _DARK = 8.0  # added to grey values 0 to 255, or the ratios of dark skin would be noise
-_COARSE = 32  # places a side at which it is known how a face lies over the mean one
-_REACH = 0.04  # of a landmark over the face around it, in crop sides
+_COARSE = 64  # places a side at which it is known how a face lies over the mean one
+_REACH = 0.02  # of a landmark over the face around it, in crop sides
 _SOFT = 1.0  # standard deviation of a blur, crop pixels
 _EACH = 4  # photos of a person and expression, at most
 
 
 def ratio_images(faces: FaceSet, groups: moves.Pairs, directions: FloatArray) -> FloatArray:
     """Of each of EXPRESSIONS, float32 [7, 128, 128]: the logarithm of the gain from neutral, alike
-    on both sides; zeros outside the face and where nobody shows both.
+    on both sides; zeros outside the face, at mouth and eyes, and where nobody shows both.
 
     directions: how landmarks move with each, [7, 478, 2]; of each person the photos that go
     farthest along count.
@@ -46,14 +46,24 @@ def ratio_images(faces: FaceSet, groups: moves.Pairs, directions: FloatArray) ->
             for i in shown[np.argsort(along)[len(along) // 2 :]][-_EACH:]:
                 ratio = _flattened(faces, i) - rest
                 found[e].append(ratio - np.median(ratio))
-    within = cv2.erode(face_mask(mean_face()), np.ones((17, 17), np.uint8))  # no silhouettes
-    within = cv2.GaussianBlur(within, (0, 0), 4)
+    within = _skin()
     out = np.zeros((len(EXPRESSIONS), CROP, CROP), np.float32)
     for e, ratios in enumerate(found):
         if ratios:
             mean = cv2.GaussianBlur(np.mean(ratios, 0), (0, 0), _SOFT) * within
             out[e] = (mean + mean[:, ::-1]) / 2
     return out
+
+
+def _skin() -> FloatArray:
+    """The mean face without its silhouette and without mouth and eyes, whose insides come and go:
+    float32 [128, 128], 0 to 1."""
+    within = cv2.erode(face_mask(mean_face()), np.ones((17, 17), np.uint8))
+    for outline in (OUTER_LIPS, RIGHT_EYE, LEFT_EYE):
+        corners = np.round(mean_face()[list(outline)] * CROP).astype(np.int32)
+        hole = cv2.fillPoly(np.zeros_like(within), [corners], 1.0)
+        within[cv2.dilate(hole, np.ones((5, 5), np.uint8)) > 0] = 0
+    return np.asarray(cv2.GaussianBlur(within, (0, 0), 2), np.float32)
 
 
 def on_face(ratio: FloatArray, points: FloatArray) -> FloatArray:

@@ -124,7 +124,7 @@ class Samples:
         real = self._like(rng, str(f.sources[i]), asked)
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
         other = self._seen(real, real_jitter, rng.random() < 0.5)
-        views: dict[str, Any] = self._folds(points, np.zeros_like(name) if paired else name)
+        views: dict[str, Any] = self._folds(source, points, 0 * name if paired else name)
         for kind, seen in (("source", source), ("partner", partner), ("real", other)):
             wide = f.crops[seen.row]
             views |= augment.view(kind, wide, seen.frame, look, self._shares.on_device)
@@ -171,13 +171,19 @@ class Samples:
         still = moves.moved(source.points, have, rest, self.linear)
         return still + strength * self._shares.marked / far * self.moves[e]
 
-    def _folds(self, points: FloatArray, name: FloatArray) -> dict[str, Any]:
-        """The shade that a single asked by such a name shall have, and whether it is told."""
+    def _folds(self, source: _Seen, points: FloatArray, name: FloatArray) -> dict[str, Any]:
+        """The shade that a single asked by name shall have at its new landmarks, and whether it is
+        told: folds of what is asked come, those of the smile that it shows go."""
         e, strength = int(name.argmax()), float(name.max())
-        told = e in OTHERS and strength > 0 and bool(self.ratios[e].any())
-        shade = ratios.on_face(self.ratios[e], points) if told else np.zeros((CROP, CROP))
-        limit = _DEEPEST * min(1.0, strength)
-        shade = np.clip(strength * self._shares.folds * shade, -limit, limit)
+        told = strength > 0 and bool(self.ratios[HAPPY if e == NEUTRAL else e].any())
+        shade = np.zeros((CROP, CROP), np.float32)
+        if told:
+            full = max(float(self.targets[HAPPY][SMILING].mean()), 1e-3)
+            shown = min(1.0, float(source.blendshapes[SMILING].mean()) / full)
+            depth = self._shares.folds if e in OTHERS else 1.0
+            gain = depth * self.ratios[e] - shown * self.ratios[HAPPY]
+            limit = _DEEPEST * min(1.0, strength)
+            shade = np.clip(strength * ratios.on_face(gain, points), -limit, limit)
         return {"folds": shade.astype(np.float32), "told": np.bool_(told)}
 
     def _like(self, rng: np.random.Generator, source: str, asked: FloatArray) -> int:

@@ -70,7 +70,7 @@ class PainterSettings(Augmented):
     that are happy and neutral. named: share of singles asked for a named expression, the rest for
     another person's; others: share of those named that are neither happy nor neutral; marked: how
     far these move landmarks, the root of the mean square of their coordinates in crop pixels;
-    folds: how many times as deep as people's mean their folds are. labelled:
+    folds: how many times as deep as people's mean the folds of these are. labelled:
     labelled faces beside each batch, at most as many as it has samples, from which the critic
     learns to name expressions. reader: a run, a checkpoint or an exported .onnx of the reader that
     judges results, "" for none. features: the critic looks through "mobilenet_v2", and pairs are
