@@ -318,6 +318,42 @@ def test_compare_names_a_file_that_is_none(tmp_path: Path) -> None:
             commands.compare(str(good), str(bad))
 
 
+def test_the_command_line_asks_for_what_it_was_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from facepaint.cli import cli
+
+    asked: list[Any] = []
+    found = {"faces": 3, "rate_two_way": 0.5, "rate_two_way_of_the_input": 0.25}
+
+    def stand_in(what: Any, out: str | None, listen: Any) -> Any:
+        asked.append((what, out))
+        return Path("there"), {"to": {"happy": found}}
+
+    monkeypatch.setattr(commands, "evaluate", stand_in)
+    line = "--method cyclegan --weights w --to happy --to sad --judge vgg19 --identity none"
+    line += " --inception i.pth --limit 3 --data d --report r"
+    cli(["evaluate", *line.split()], standalone_mode=False)
+    cli(["evaluate", "x.onnx"], standalone_mode=False)
+    every = commands.Evaluation(
+        None, "cyclegan", "w", ("happy", "sad"), "d", "vgg19", "none", "i.pth", 3
+    )
+    assert asked == [(every, "r"), (commands.Evaluation(model="x.onnx"), None)]
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[0] == "happy      50% of 3 read as asked, 25% before"
+    assert shown.err.splitlines()[0] == "there/report.html"
+
+
+def test_compare_prints_its_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from facepaint.cli import cli
+
+    for name, rate in (("a", 0.1), ("b", 0.9)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(measured(rate)))
+    both = str(tmp_path / "a.json"), str(tmp_path / "b.json")
+    cli(["compare", *both], standalone_mode=False)
+    assert capsys.readouterr().out.splitlines() == commands.compare(*both)
+
+
 def test_the_page_has_its_pictures(
     tools: evaluate.Tools, nothing: Distance, tmp_path: Path
 ) -> None:
