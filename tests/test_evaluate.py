@@ -75,6 +75,22 @@ def test_rows_are_kept_and_a_stopped_run_goes_on(tools: evaluate.Tools, tmp_path
     assert sorted((half / "rows.jsonl").read_text().splitlines()) == sorted(rows.splitlines())
 
 
+def test_a_limit_takes_many_people_first() -> None:
+    people = np.array(["a", "a", "a", "b", "c", "c"])
+    few = replace(
+        FACES,
+        crops=FACES.crops[:6],
+        landmarks=FACES.landmarks[:6],
+        blendshapes=FACES.blendshapes[:6],
+        expressions=np.zeros(6, np.int8),
+        subjects=people,
+        sources=np.array(["x"] * 6),
+        held_out=np.ones(6, bool),
+    )
+    taken = {n: evaluate.sources_for(few, "happy", n).tolist() for n in (2, 3, 4, 9)}
+    assert taken == {2: [0, 3], 3: [0, 3, 4], 4: [0, 1, 3, 4], 9: [0, 1, 2, 3, 4, 5]}
+
+
 def test_rows_of_another_network_are_not_gone_on_with(
     tools: evaluate.Tools, tmp_path: Path
 ) -> None:

@@ -75,10 +75,16 @@ def held_out_of(faces: FaceSet, expression: str) -> npt.NDArray[np.intp]:
 
 def sources_for(faces: FaceSet, to: str, limit: int) -> npt.NDArray[np.intp]:
     """Held-out faces to make `to`: happy ones for neutral, neutral ones for all else; at most
-    `limit` of each set."""
+    `limit` of each set, of as many people as that allows."""
     rows = held_out_of(faces, start_of(to))
+    before: dict[str, int] = {}  # how many of each person's came earlier
+    turns = []
+    for person in map(str, faces.subjects[rows]):
+        turns.append(before.get(person, 0))
+        before[person] = turns[-1] + 1
+    rows = rows[np.argsort(turns, kind="stable")]
     each = [rows[faces.sources[rows] == s][:limit] for s in sorted(set(faces.sources[rows]))]
-    return np.concatenate(each) if each else rows
+    return np.sort(np.concatenate(each)) if each else rows
 
 
 def stamp_of(faces: FaceSet) -> str:

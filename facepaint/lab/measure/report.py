@@ -144,7 +144,8 @@ def _groups(groups: dict[str, Any]) -> list[str]:
         if kind != "worst":
             heads = tuple(dict.fromkeys(k for v in known.values() for k in v))
             cells = {name: [v.get(k) for k in heads] for name, v in known.items()}
-            parts.append(f"<h3>by {escape(kind)}</h3>{page.columns(heads, cells)}")
+            words = tuple(h.replace("_", " ") for h in heads)  # so that they can be broken
+            parts.append(f"<h3>by {escape(kind)}</h3>{page.columns(words, cells)}")
     if groups["worst"]:
         parts.append(f"<h3>the worst group of {LEAST} or more</h3>{page.table(groups['worst'])}")
     return parts
