@@ -37,7 +37,7 @@ figures: $(VENV)/.core $(VENV)/.astronaut  ## draw the pictures of the docs anew
 bench: $(VENV)/.dev  ## measure all speeds; writes docs/performance.md
 	@$(BIN)/python benchmarks/bench.py
 
-cards: $(VENV)/.dev  ## write the cards of what ships from docs/metrics, their hashes into tests/golden.json
+cards: $(VENV)/.dev  ## write the cards of what ships and docs/metrics/README.md from docs/metrics, hashes into tests/golden.json
 	@$(BIN)/python scripts/cards.py
 
 clean:  ## remove what make made, and nothing else

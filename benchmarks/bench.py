@@ -108,7 +108,7 @@ def run(repeats: int, features: str) -> dict[str, Any]:
     study = cyclegan_pass(max(3, repeats // 3))
     names = ("nst", *train_steps.RECIPES)
     return {
-        "machine": cost.machine() | {"torch": torch.__version__, "onnxruntime": ort.__version__},
+        "machine": machine(),
         "painter": of_painter,
         "reader": cost.arithmetic(WEIGHTS / "reader.onnx"),
         "start": cost.fresh_process("painter") | fresh_edit(),
@@ -126,17 +126,23 @@ def run(repeats: int, features: str) -> dict[str, Any]:
     }
 
 
+def machine() -> dict[str, Any]:
+    """Where, on how many threads, and with which versions."""
+    return cost.machine() | {"torch": torch.__version__}
+
+
 def page(found: dict[str, Any]) -> str:
     """docs/performance.md, from the numbers alone."""
-    machine, painter, start = found["machine"], found["painter"], found["start"]
+    where, painter, start = found["machine"], found["painter"], found["start"]
     study, stage = found["cyclegan_resnet9_256"], found["stages"]
+    processor = where.get("processor", where["machine"])
     sides = [k.removeprefix("ms_a_face_of_") for k in painter if k.startswith("ms_a_face_of_")]
     lines = [
         "# Performance",
         "",
         "Written by `make bench` from [performance.json](metrics/performance.json); medians.",
-        f"Machine: {machine['cores']} cores, {machine['machine']}, Python {machine['python']},"
-        f" ONNX Runtime {machine['onnxruntime']}, PyTorch {machine['torch']}. Networks run on one"
+        f"Machine: {where['cores']} cores, {processor}, Python {where['python']},"
+        f" ONNX Runtime {where['onnxruntime']}, PyTorch {where['torch']}. Networks run on one"
         " thread.",
         "",
         "## A face",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -231,6 +232,27 @@ def test_an_edit_never_loads_torch(photo: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(photo)], capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_time_left_is_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that goes on at 900 of 1,000 and takes over a second a step has minutes left."""
+    from facepaint.cli.options import Bar
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Bar("faces") as bar:
+        bar(900, 1000)
+        time.sleep(1.1)
+        bar(901, 1000)
+        assert re.search(r"901/1000 \[00:01<01:[45]\d", terminal.getvalue()), terminal.getvalue()
+        bar(1, 4)
+        time.sleep(1.1)
+        bar(2, 4)
+        assert re.search(r"2/4 \[00:01<00:02", terminal.getvalue()), terminal.getvalue()
 
 
 def test_cards() -> None:

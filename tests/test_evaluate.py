@@ -14,13 +14,17 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 
+import facepaint  # noqa: E402
 from facepaint import align  # noqa: E402
+from facepaint.change import GAZE, change  # noqa: E402
+from facepaint.edit import Edit  # noqa: E402
 from facepaint.errors import FacePaintError, LabError  # noqa: E402
 from facepaint.face import EXPRESSIONS  # noqa: E402
 from facepaint.lab import cards, commands, recipe  # noqa: E402
 from facepaint.lab.data import drawn  # noqa: E402
 from facepaint.lab.data.faces import INNER  # noqa: E402
-from facepaint.lab.measure import evaluate, summary  # noqa: E402
+from facepaint.lab.data.pictures import picture  # noqa: E402
+from facepaint.lab.measure import evaluate, identity, metrics, summary  # noqa: E402
 from facepaint.lab.measure import report as report_page  # noqa: E402
 from facepaint.lab.measure.distribution import Distance  # noqa: E402
 from facepaint.lab.measure.judge import Judge  # noqa: E402
@@ -33,14 +37,18 @@ FACES = drawn.draw(0, people=40)
 class Bright(Judge):
     """A judge that only looks at how bright the mouth's place is."""
 
-    def __call__(self, pictures: Any) -> Any:
+    def __call__(self, pictures: Any, source: str = "") -> Any:
         mouth = np.array([p[84:108, 44:84].mean() / 255 for p in pictures])
         rest = np.repeat((1 - mouth)[:, None] / 6, 7, 1)
         rest[:, EXPRESSIONS.index("happy")] = mouth
         return rest
 
 
-BRIGHT = Bright("brightness", EXPRESSIONS, {"happy": 0.9}, *([None] * 4))
+BRIGHT = Bright("brightness", EXPRESSIONS, "on nothing", {}, {"happy": 0.9}, *([None] * 3))
+_REAL = [int(i) for i in np.flatnonzero(FACES.held_out)]
+BRIGHT.of_real.update(
+    zip(_REAL, BRIGHT([picture(FACES, i, 128, True) for i in _REAL]), strict=True)
+)
 
 
 @pytest.fixture
@@ -58,9 +66,29 @@ def test_rows_are_kept_and_a_stopped_run_goes_on(tools: evaluate.Tools, tmp_path
     half.mkdir()
     (half / "asked.json").write_bytes((tmp_path / "a" / "asked.json").read_bytes())
     (half / "rows.jsonl").write_text(rows[: len(rows) // 2])  # killed while writing a line
-    again = evaluate.measure(FACES, tools, ("happy", "neutral"), half, 3)
+    told: list[tuple[int, int]] = []
+    listen = lambda done, total, _: told.append((done, total))  # noqa: E731
+    again = evaluate.measure(FACES, tools, ("happy", "neutral"), half, 3, listen)
     assert again == whole
+    kept = (rows[: len(rows) // 2]).count("\n")
+    assert told == [(n, rows.count("\n")) for n in range(kept + 1, rows.count("\n") + 1)]
     assert sorted((half / "rows.jsonl").read_text().splitlines()) == sorted(rows.splitlines())
+
+
+def test_a_limit_takes_many_people_first() -> None:
+    people = np.array(["a", "a", "a", "b", "c", "c"])
+    few = replace(
+        FACES,
+        crops=FACES.crops[:6],
+        landmarks=FACES.landmarks[:6],
+        blendshapes=FACES.blendshapes[:6],
+        expressions=np.zeros(6, np.int8),
+        subjects=people,
+        sources=np.array(["x"] * 6),
+        held_out=np.ones(6, bool),
+    )
+    taken = {n: evaluate.sources_for(few, "happy", n).tolist() for n in (2, 3, 4, 9)}
+    assert taken == {2: [0, 3], 3: [0, 3, 4], 4: [0, 1, 3, 4], 9: [0, 1, 2, 3, 4, 5]}
 
 
 def test_rows_of_another_network_are_not_gone_on_with(
@@ -95,6 +123,8 @@ def test_numbers_follow_from_rows(tools: evaluate.Tools, nothing: Distance, tmp_
     assert numbers["greatest_change_outside"] == 0
     assert numbers["cycle_l1_sum"] == pytest.approx(numbers["cycle_l1_1"] * 128 * 128 * 3)
     assert "same_person_rate" not in numbers
+    rise = np.mean(named[:, asked]) - np.mean([r["named_before"][asked] for r in rows["happy"]])
+    assert numbers["gain_of_probability_of_real"] == pytest.approx(rise)
     assert numbers["groups"]["source"]["drawn"]["faces"] == len(rows["happy"])
     assert numbers["groups"]["worst"] is None  # too few of any
 
@@ -118,11 +148,45 @@ def test_identity_stands_between_real_photos_and_strangers(
     assert found["same_person_rate"] == 1
 
 
+def test_the_photo_copied_stands_beside_the_edit(tools: evaluate.Tools, tmp_path: Path) -> None:
+    """What a copy has by definition is what the same functions give of one."""
+
+    class Copy:
+        """A method that never changes anything."""
+
+        card = tools.method.card
+
+        def __call__(self, *_: object) -> None:
+            return None
+
+    measured = replace(tools, method=Copy(), embed=lambda pixels, _: pixels.mean((0, 1)))
+    rows = evaluate.measure(FACES, measured, ("happy",), tmp_path, 3)
+    copied = summary.summary(rows["happy"], "happy")
+    pairs = [k for k in copied if f"{k}_of_the_input" in copied]
+    assert {n for n, m in summary.MEASURES.items() if m.copied is not None} <= set(pairs)
+    for key in pairs:
+        assert copied[key] == copied[f"{key}_of_the_input"], key
+    assert copied["greatest_change_outside"] == 0
+
+
 def test_what_reaches_the_target_is_nearer_to_it(tools: evaluate.Tools, tmp_path: Path) -> None:
     rows = evaluate.measure(FACES, tools, ("happy",), tmp_path, 5)
     found = summary.summary(rows["happy"], "happy")
     assert 0 < found["blendshape_error"] < found["blendshape_error_of_the_input"]
     assert found["landmark_error"] > 0 and found["landmark_error_of_the_input"] > 0
+    row = rows["happy"][0]
+    i, other = row["face"], evaluate.twin(FACES, row["face"], "happy")
+    before, real = (evaluate.read_face(tools.reader, np.array(FACES.crops[k])) for k in (i, other))
+    asked = before.blendshapes + change(Edit("happy"), before, evaluate._targets(tools.method))
+    error = np.abs(real.blendshapes - asked)[~GAZE].mean()
+    assert row["blendshape_error_of_real"] == pytest.approx(error, rel=1e-4)
+    energy = [
+        metrics.laplacian_energy(
+            p, metrics.skin_mask(align.apply(INNER, FACES.landmarks[k]), p.shape)
+        )
+        for k, p in ((k, np.array(FACES.crops[k])) for k in (other, i))
+    ]
+    assert row["sharpness_of_real"] == pytest.approx(energy[0] / energy[1])
 
 
 def test_the_worst_group_is_one_of_enough_faces() -> None:
@@ -165,6 +229,34 @@ def test_compare_pairs_the_same_faces_and_knows_what_is_better() -> None:
     assert "worse " in trip and "+0.100, 95 % +0.100 to +0.100" in trip
     other = summary.compare(first, second | {"faces": "other"})[2]
     assert "no difference" in other, "unpaired, so small a change is lost"
+
+
+def test_what_different_judges_say_is_not_compared() -> None:
+    first = measured(0.2, identity_distance=[0.4] * 60, round_trip_255=[1.0] * 60)
+    second = measured(0.9, identity_distance=[0.1] * 60, round_trip_255=[0.5] * 60)
+    by = {"judge": {"features": "x", "fitted": "on a", "right_on_real": {"happy": 0.9}}}
+    same = json.loads(json.dumps(by).replace("0.9", "0.91"))
+    assert len(summary.compare(first | by, second | same)) == 4, "how good it is follows from it"
+    other = json.loads(json.dumps(by).replace("on a", "on b"))
+    said, head, *lines = summary.compare(first | by, second | other)
+    assert said == "another judge in each: what it says is not compared"
+    assert [line.split()[0] for line in lines] == ["identity_distance", "round_trip_255"]
+    assert all(" better " in line for line in lines) and head.startswith("to happy")
+    *_, line = summary.compare(first | {"identity": "a"}, second | {"identity": "b"})
+    assert line.split()[0] == "round_trip_255"
+
+
+def test_costs_stand_side_by_side_where_they_can() -> None:
+    place = {"machine": "m", "processor": "p", "cores": 2, "threads_of_a_network": 1, "clock": "c"}
+    cost = place | {"ms_of_the_network": 10.0, "gmacs": 1.0, "load_before": 0.1}
+    first, second = measured(0.5) | {"cost": cost}, measured(0.5) | {"cost": cost | {"gmacs": 0.5}}
+    *_, head, times, arithmetic = summary.compare(first, second)
+    assert head.startswith("cost: measured once")
+    assert times.split() == ["ms_of_the_network", "10.000", "→", "10.000"]
+    assert arithmetic.split() == ["gmacs", "1.000", "→", "0.500"]
+    second["cost"]["processor"] = "q"
+    *_, head, only = summary.compare(first, second)
+    assert head.startswith("cost") and only.split()[0] == "gmacs", "another processor's time"
 
 
 def test_numbers_of_one_list_stay_in_one_line() -> None:
@@ -242,13 +334,65 @@ def test_compare_names_a_file_that_is_none(tmp_path: Path) -> None:
             commands.compare(str(good), str(bad))
 
 
+def test_the_command_line_asks_for_what_it_was_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from facepaint.cli import cli
+
+    asked: list[Any] = []
+    found = {"faces": 3, "rate_two_way": 0.5, "rate_two_way_of_the_input": 0.25}
+
+    def stand_in(what: Any, out: str | None, listen: Any) -> Any:
+        asked.append((what, out))
+        return Path("there"), {"to": {"happy": found}}
+
+    monkeypatch.setattr(commands, "evaluate", stand_in)
+    line = "--method cyclegan --weights w --to happy --to sad --judge vgg19 --identity none"
+    line += " --inception i.pth --limit 3 --data d --report r"
+    cli(["evaluate", *line.split()], standalone_mode=False)
+    cli(["evaluate", "x.onnx"], standalone_mode=False)
+    every = commands.Evaluation(
+        None, "cyclegan", "w", ("happy", "sad"), "d", "vgg19", "none", "i.pth", 3
+    )
+    assert asked == [(every, "r"), (commands.Evaluation(model="x.onnx"), None)]
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[0] == "happy      50% of 3 read as asked, 25% before"
+    assert shown.err.splitlines()[0] == "there/report.html"
+
+
+def test_compare_prints_its_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from facepaint.cli import cli
+
+    for name, rate in (("a", 0.1), ("b", 0.9)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(measured(rate)))
+    both = str(tmp_path / "a.json"), str(tmp_path / "b.json")
+    cli(["compare", *both], standalone_mode=False)
+    assert capsys.readouterr().out.splitlines() == commands.compare(*both)
+
+
 def test_the_page_has_its_pictures(
     tools: evaluate.Tools, nothing: Distance, tmp_path: Path
 ) -> None:
     rows = evaluate.measure(FACES, tools, ("happy",), tmp_path, 4)
     numbers = summary.report(FACES, rows, tools, "none", nothing)
-    report_page.write(tmp_path, FACES, tools, rows, numbers)
+    numbers["to"]["happy"]["groups"]["worst"] = {"group": "tone dark", "rate_two_way": 0.123}
+    numbers["cost"] = {"ms_a_face_of_64": 5.5, "ms_a_face_of_128": 6.5, "threads_of_a_network": 1}
+    told: list[int] = []
+    report_page.write(tmp_path, FACES, tools, rows, numbers, lambda n, *_: told.append(n))
+    assert told == [1]
     text = (tmp_path / "report.html").read_text()
+    for shown in (
+        "tone dark",
+        "0.123",
+        "64 px",
+        "5.5",
+        "threads_of_a_network",
+        "one in 8 held out",
+    ):
+        assert shown in text, shown
+    scores = re.findall(r"(\d\.\d\d) → (\d\.\d\d)", text)
+    best = max(r["named_after"][EXPRESSIONS.index("happy")] for r in rows["happy"])
+    assert scores[0][1] == f"{best:.2f}"
     pictures = re.findall(r'src="([^"]+)"', text)
     assert pictures == ["strength.png", "happy-best.png", "happy-median.png", "happy-worst.png"]
     assert all((tmp_path / p).stat().st_size > 1000 for p in pictures)
@@ -287,7 +431,7 @@ def test_a_cyclegan_is_measured_in_what_it_knows(
     """From a run through the exported file to metrics.json, card and page; and once more."""
     from facepaint.lab.measure import distribution, judge
 
-    monkeypatch.setattr(judge, "fit", lambda *_: BRIGHT)
+    monkeypatch.setattr(judge, "fit", lambda *_, **__: BRIGHT)
     monkeypatch.setattr(distribution, "distance", lambda _: nothing)
     changes = ("size=32", "blocks=1", "pool=4", "steps=1", 'sources=""', 'data="drawn"')
     run, model = tmp_path / "run", tmp_path / "x.onnx"
@@ -331,3 +475,40 @@ def test_the_reader_is_measured_by_group() -> None:
     better["measured"]["each"]["landmark_error"] = [v / 2 for v in each["landmark_error"]]
     head, first, second = summary.compare(numbers, better)
     assert head.startswith("reader: ") and "better" in first and "no difference" in second
+
+
+def test_a_network_that_does_not_repaint_has_its_page(tmp_path: Path) -> None:
+    groups = {"tone": {"dark": {"faces": 12, "error": 0.25}}, "worst": {"group": "tone dark"}}
+    measured = {"error": 0.125, "ours": {"found": 0.75}, "groups": groups, "each": {"error": [9.5]}}
+    numbers = {"method": "<x>", "split": "by name", "made_with": "f", "cost": {"gmacs": 1.5}}
+    report_page.write_network(tmp_path, numbers | {"measured": measured})
+    text = (tmp_path / "report.html").read_text()
+    for shown in ("&lt;x&gt;", "0.125", "0.75", "0.25", "tone dark", "by name", "1.5"):
+        assert shown in text, shown
+    assert "9.5" not in text and "<x>" not in text and "http" not in text
+
+
+def test_identity_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LabError, match=r"pip install 'facepaint\[dlib\]', or --identity none"):
+        identity.embedder("dlib")
+    assert identity.embedder("none") is None
+
+
+def test_dlib_tells_people_apart(portrait: Any) -> None:
+    """The same head darker, larger and mirrored is one person; a drawn face is another."""
+    pytest.importorskip("dlib", reason="the extra dlib is not installed")
+    embed = identity.embedder("dlib")
+    assert embed is not None
+    landmarks = facepaint.load().faces(portrait)[0].landmarks
+    own = embed(portrait, landmarks)
+    mirrored = np.ascontiguousarray(portrait[:, ::-1])
+    same = [
+        embed((portrait * 0.7).astype(np.uint8), landmarks),
+        embed(np.asarray(cv2.resize(portrait, None, fx=2, fy=2), np.uint8), landmarks * 2),
+        embed(mirrored, facepaint.load().faces(mirrored)[0].landmarks),
+    ]
+    distances = np.array([np.linalg.norm(own - other) for other in same])
+    assert metrics.same_person_rate(distances) == 1 and distances.max() < 0.4
+    drawn_one = embed(np.array(FACES.crops[0]), align.apply(INNER, FACES.landmarks[0]))
+    assert np.linalg.norm(own - drawn_one) > metrics.SAME_PERSON

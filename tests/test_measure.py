@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 from facepaint.errors import LabError  # noqa: E402
 from facepaint.lab import page  # noqa: E402
 from facepaint.lab.data import drawn, scenes  # noqa: E402
+from facepaint.lab.data.faces import FaceSet  # noqa: E402
 from facepaint.lab.data.pictures import picture  # noqa: E402
 from facepaint.lab.data.samples import HAPPY, NEUTRAL  # noqa: E402
 from facepaint.lab.measure import detectors, distribution, judge, metrics  # noqa: E402
@@ -42,6 +43,63 @@ def test_a_judge_tells_drawn_smiles_from_none() -> None:
         judge.fit("mobilenet_v2", faces, labels, ("neutral", "happy", "sad"))
     with pytest.raises(LabError, match="there are mobilenet_v2, vgg19, vgg16-hed"):
         judge.extractor("resnet")
+
+
+def of_two_sets(one: bool) -> tuple[FaceSet, np.ndarray]:
+    """900 pictures of two sets, of another brightness each; the third class is in the first alone,
+    where it is common. At the mouth stands the class, in noise. one: call both by one name."""
+    rng = np.random.default_rng(0)
+    shares = np.where(np.arange(900)[:, None] % 2, [0.5, 0.5, 0.0], [0.15, 0.15, 0.7])
+    labels = np.array([rng.choice(3, p=p) for p in shares])
+    crops = np.full((900, 224, 224, 3), 90, np.float32)
+    crops[1::2] += 60
+    mouth = np.array([0, 30, -30])[labels] + rng.normal(0, 20, 900)
+    crops[:, 112:168, 84:140] += mouth[:, None, None, None]
+    sources = np.where(np.arange(900) % 2, "plain", "posed")
+    faces = FaceSet(
+        crops=crops.clip(0, 255).astype(np.uint8),
+        landmarks=np.zeros((900, 478, 2), np.float32),
+        blendshapes=np.zeros((900, 52), np.float32),
+        expressions=labels.astype(np.int8),
+        subjects=np.array([f"p{i}" for i in range(900)]),
+        sources=np.full(900, "all") if one else sources,
+        held_out=np.arange(900) >= 600,
+    )
+    return faces, labels
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_a_judge_tells_expressions_not_sets(one: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is told no sets is the control: it takes the set for the expression."""
+    coarse = lambda pictures: torch.nn.functional.avg_pool2d(pictures, 16).flatten(1)  # noqa: E731
+    monkeypatch.setattr(judge, "extractor", lambda name: coarse)
+    faces, labels = of_two_sets(one)
+    told: list[tuple[int, int]] = []
+    classes = ("neutral", "happy", "sad")
+    ours = judge.fit("x", faces, labels, classes, 100, 0.01, listen=lambda *t: told.append(t[:2]))
+    real = np.flatnonzero(faces.held_out)
+    assert list(ours.of_real) == real.tolist()
+    assert told[-1][0] == told[-1][1] == 300 + len(real) and "seed 0" in ours.fitted
+    named = np.stack([ours.of_real[int(i)] for i in real])
+    for k, name in enumerate(classes):
+        right = (named[labels[real] == k].argmax(1) == k).mean()
+        assert ours.accuracy[name] == pytest.approx(right)
+    assert np.allclose(ours([picture(faces, 601, 128, True)], faces.sources[601]), named[1])
+    posed = real % 2 == 0
+    neutral = named[posed & (labels[real] == 0)]
+    right = metrics.rate_two_way(neutral, 0, 2)
+    shown = np.full((128, 128, 3), 150, np.uint8)  # a sad one of the set that has none
+    shown[64:115, 38:90] = 120
+    sad = float(ours([shown], "all" if one else "plain")[0] @ [-1, 0, 1])
+    assert (right < 0.7 and sad < 0) if one else (right > 0.85 and sad > 0)
+
+
+def test_faces_are_taken_evenly_from_the_sets() -> None:
+    sources = np.repeat(["a", "b", "c"], [5, 100, 300])
+    taken = judge._evenly(np.random.default_rng(0).permutation(405), sources, 105)
+    assert len(set(taken)) == 105
+    assert {s: int((sources[taken] == s).sum()) for s in "abc"} == {"a": 5, "b": 50, "c": 50}
+    assert len(judge._evenly(np.arange(405), sources, 900)) == 405
 
 
 class Corners(torch.nn.Module):

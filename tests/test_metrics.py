@@ -72,17 +72,20 @@ def test_sharpness_falls_with_blur_and_is_one_for_itself() -> None:
         for s in (0.5, 1, 2)
     ]
     assert 1 > ratios[0] > ratios[1] > ratios[2]
-    grey = cv2.cvtColor(before, cv2.COLOR_RGB2GRAY).astype(float)
-    by_hand = (
-        np.roll(grey, 1, 0) + np.roll(grey, -1, 0) + np.roll(grey, 1, 1) + np.roll(grey, -1, 1)
-    ) - 4 * grey
     inner = np.zeros((64, 64), np.float32)
-    inner[1:-1, 1:-1] = 1
-    double = np.clip(before.astype(int) // 2, 0, 255).astype(np.uint8)
-    half = cv2.cvtColor(double, cv2.COLOR_RGB2GRAY).astype(float)
-    other = np.asarray(cv2.Laplacian(half, cv2.CV_64F))[1:-1, 1:-1]
-    wanted = (other**2).mean() / (by_hand[1:-1, 1:-1] ** 2).mean()
-    assert metrics.laplacian_energy_ratio(before, double, inner) == pytest.approx(wanted, rel=1e-3)
+    inner[1:-1, 1:-1] = 1  # at the border it matters how a picture goes on
+    after = before // 2
+
+    def by_hand(pixels: np.ndarray) -> float:
+        grey = np.round(pixels @ [0.299, 0.587, 0.114])
+        around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+        return float(((around - 4 * grey[1:-1, 1:-1]) ** 2).mean())
+
+    assert metrics.laplacian_energy(before, inner) == pytest.approx(by_hand(before), rel=1e-3)
+    wanted = by_hand(after) / by_hand(before)
+    assert metrics.laplacian_energy_ratio(before, after, inner) == pytest.approx(wanted, rel=1e-3)
+    flat = np.full_like(before, 9)
+    assert metrics.laplacian_energy_ratio(flat, flat, skin) == 1
 
 
 def test_skin_has_no_mouth_nor_eyes() -> None:
@@ -140,15 +143,43 @@ def test_kid_is_the_kernel_distance() -> None:
     assert metrics.kid(x[:8], y) > 0  # fewer than a subset
 
 
+def cielab(colour: tuple[int, int, int]) -> np.ndarray:
+    """L, a and b of an sRGB colour under D65, by the formulas of IEC 61966-2-1 and CIE 15."""
+    value = np.array(colour) / 255
+    linear = np.where(value > 0.04045, ((value + 0.055) / 1.055) ** 2.4, value / 12.92)
+    to_xyz = [
+        [0.412453, 0.35758, 0.180423],
+        [0.212671, 0.71516, 0.072169],
+        [0.019334, 0.119193, 0.950227],
+    ]
+    x, y, z = np.array(to_xyz) @ linear / [0.950456, 1, 1.088754]
+    f = [np.cbrt(v) if v > 0.008856 else 7.787 * v + 16 / 116 for v in (x, y, z)]
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
 def test_tone_by_its_formula() -> None:
     points = mean_face() * 200
     for colour, wanted in (((240, 210, 190), "light"), ((90, 55, 40), "dark")):
         flat = np.full((200, 200, 3), colour, np.uint8)
-        lab = cv2.cvtColor(np.float32(colour)[None, None] / 255, cv2.COLOR_RGB2LAB)[0, 0]
+        lab = cielab(colour)
         angle = metrics.typology_angle(flat, points)
-        assert angle == pytest.approx(np.degrees(np.arctan((lab[0] - 50) / lab[2])), abs=1e-3)
+        assert angle == pytest.approx(np.degrees(np.arctan((lab[0] - 50) / lab[2])), abs=0.5)
         assert metrics.tone(angle) == wanted
-    assert metrics.tone(20) == "medium"
+    edges = {-90: "dark", 10: "dark", 10.1: "medium", 28: "medium", 28.1: "light"}
+    assert {angle: metrics.tone(angle) for angle in edges} == edges
+
+
+def test_tone_in_blue_light_and_where_there_is_none() -> None:
+    points = mean_face() * 200
+    blue = {"dark": (50, 52, 70), "light": (200, 205, 230)}  # of the quotient alone: the other way
+    for wanted, colour in blue.items():
+        flat = np.full((200, 200, 3), colour, np.uint8)
+        assert metrics.tone(metrics.typology_angle(flat, points)) == wanted
+    for grey in (0, 90, 255):
+        flat = np.full((200, 200, 3), grey, np.uint8)
+        assert metrics.tone(metrics.typology_angle(flat, points)) == "unknown"
+    away = np.full((200, 200, 3), (240, 210, 190), np.uint8)
+    assert metrics.tone(metrics.typology_angle(away, points + 500)) == "unknown"
 
 
 def test_a_straight_head_is_not_turned() -> None:

@@ -193,3 +193,15 @@ def test_a_card_is_its_metrics(name: str) -> None:
     assert card["split"] == numbers.get("split", SPLIT) == SPLIT
     changed = json.loads(json.dumps(numbers).replace("0.", "0.1"))
     assert card["measured"] != cards.card_of_metrics(changed), "the test can fail"
+
+
+def test_the_page_of_numbers_is_its_metrics() -> None:
+    pytest.importorskip("torch", reason="the lab's extra is not installed")
+    from facepaint.lab import commands, tables
+
+    folder = Path(__file__).resolve().parents[1] / "docs" / "metrics"
+    every = {name: commands.read_metrics(str(folder / f"{name}.json")) for name in NAMES}
+    text = (folder / "README.md").read_text()
+    assert text == tables.page(every), "make cards"
+    every["painter"]["to"]["happy"]["rate_two_way"] -= 0.1
+    assert text != tables.page(every), "the test can fail"

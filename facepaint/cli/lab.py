@@ -128,21 +128,21 @@ def reproduce(
 def evaluate(targets: tuple[str, ...], report: str | None, **asked: Any) -> None:
     """Measure MODEL, or what ships, on people it was not trained on.
 
-    OUT/metrics.json has the numbers; OUT/report.html shows those of edits. Stopped and called
-    again, it goes on.
+    OUT/metrics.json has the numbers, OUT/report.html shows them. Stopped and called again, it
+    goes on.
     """
     from facepaint.lab import commands
 
     if asked["model"] is not None and (asked["method"] or asked["weights"]):
         raise click.UsageError("give MODEL, or --method and --weights, not both")
     given = {k: v for k, v in asked.items() if v is not None}
-    with Bar("edits") as bar:
+    with Bar("faces") as bar:
         found = commands.Evaluation(targets=targets, **given)
         home, numbers = commands.evaluate(found, report, bar.listen)
     for to, some in numbers.get("to", {}).items():
         shown = f"{some['rate_two_way']:.0%} of {some['faces']} read as asked"
         click.echo(f"{to:<10} {shown}, {some['rate_two_way_of_the_input']:.0%} before")
-    click.echo(f"{home}/{'report.html' if 'to' in numbers else 'metrics.json'}", err=True)
+    click.echo(f"{home}/report.html", err=True)
 
 
 @cli.command()

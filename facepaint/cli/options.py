@@ -209,7 +209,9 @@ def write(photo: Photo, target: str, sign: Callable[[bytes], bytes] | None = Non
 
 
 class Bar:
-    """A progress bar on a terminal, for what takes over a second; nothing elsewhere."""
+    """A progress bar with the time left, on a terminal, for what takes over a second; nothing
+    elsewhere. Another total begins another bar. What was done before a bar began, as in a run that
+    goes on, says nothing of how fast it goes."""
 
     def __init__(self, what: str, unit: str = "") -> None:
         self._unit = unit or f" {what}"
@@ -223,15 +225,20 @@ class Bar:
             self._bar.close()
 
     def __call__(self, done: int, total: int, **shown: float) -> None:
-        if self._bar is None:
-            from tqdm import tqdm
-
-            # disable=None: only where stderr is a terminal
-            self._bar = tqdm(total=total, unit=self._unit, delay=1, disable=None, leave=False)
+        if self._bar is None or self._bar.total != total:
+            self._begin(done, total)
         self._bar.n = done
         if shown:
             self._bar.set_postfix({k: f"{v:.3g}" for k, v in shown.items()}, refresh=False)
         self._bar.refresh()
+
+    def _begin(self, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        self.__exit__()
+        # disable=None: only where stderr is a terminal
+        given = {"unit": self._unit, "delay": 1, "disable": None, "leave": False}
+        self._bar = tqdm(total=total, initial=done, **given)
 
     def listen(self, done: int, total: int, values: dict[str, float]) -> None:
         self(done, total, **values)

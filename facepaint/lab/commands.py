@@ -195,7 +195,7 @@ def evaluate(
     asked: Evaluation, out: str | None = None, listen: loop.Listener | None = None
 ) -> tuple[Path, dict[str, Any]]:
     """Measure a network on held-out people: one that repaints by its edits, another by what its
-    entry measures. Writes metrics.json, and of edits rows.jsonl and report.html too, into `out`
+    entry measures. Writes metrics.json and report.html, and of edits rows.jsonl too, into `out`
     (runs/measured-NAME by default); returns that folder and the numbers."""
     with TemporaryDirectory() as folder:
         name, weights = asked.method, Path(asked.weights or WEIGHTS)
@@ -205,8 +205,7 @@ def evaluate(
         if name in METHODS or name not in TRAINED:
             numbers = _of_edits(asked, name, weights, home, listen)
         else:
-            numbers = _of_network(asked, name, weights)
-    home.mkdir(parents=True, exist_ok=True)
+            numbers = _of_network(asked, name, weights, home)
     write_whole(home / "metrics.json", as_text(numbers))
     return home, numbers
 
@@ -224,32 +223,33 @@ def _of_edits(
         raise LabError(f"{name} cannot make a face {unknown[0]}; it knows {', '.join(known)}")
     distance = distribution.distance(asked.inception)
     faces = any_faces(Settings(), asked.data)
-    fitted = judge.fit(asked.features, faces, measured.labels_of(faces), EXPRESSIONS)
+    labels = measured.labels_of(faces)
+    fitted = judge.fit(asked.features, faces, labels, EXPRESSIONS, listen=listen)
     tools = measured.Tools(method, open_model("reader"), fitted, embed)
     network = weights / read_manifest(weights)[name]["file"]
     depends = {"network": network_hash(network), "judge": asked.features}
     depends["identity"] = asked.embedder
     chosen = asked.targets or known
     rows = measured.measure(faces, tools, chosen, home, asked.limit, listen, depends)
-    numbers = summary.report(faces, rows, tools, asked.embedder, distance)
+    numbers = summary.report(faces, rows, tools, asked.embedder, distance, listen)
     numbers["network"] = depends["network"]
     times = {"clock": "processor"} | cost.of_method(method, clock=cost.PROCESSOR)
     numbers["cost"] = cost.machine() | times | cost.arithmetic(network)
     numbers["cost"] |= cost.fresh_process(name, weights)
     numbers = rounded(numbers)
-    report.write(home, faces, tools, rows, numbers)
+    report.write(home, faces, tools, rows, numbers, listen)
     return numbers
 
 
-def _of_network(asked: Evaluation, name: str, weights: Path) -> dict[str, Any]:
-    from facepaint.lab.measure import cost  # imports what only it needs
+def _of_network(asked: Evaluation, name: str, weights: Path, home: Path) -> dict[str, Any]:
+    from facepaint.lab.measure import cost, report  # imports what only it needs
 
     entry = lookup(name)
     if entry.measure is None:
         raise LabError(f"nothing measures a {name} on held-out people")
     model, network = open_model(name, weights), weights / read_manifest(weights)[name]["file"]
     found = entry.data(recipe.settings(entry.settings, {"method": name}), asked.data)
-    return rounded(
+    numbers = rounded(
         {
             "made_with": f"facepaint {__version__}",
             "method": name,
@@ -259,6 +259,9 @@ def _of_network(asked: Evaluation, name: str, weights: Path) -> dict[str, Any]:
             "cost": cost.machine() | cost.arithmetic(network),
         }
     )
+    home.mkdir(parents=True, exist_ok=True)
+    report.write_network(home, numbers)
+    return numbers
 
 
 def compare(first: str, second: str) -> list[str]:

@@ -38,15 +38,21 @@ def curves(
     series: Mapping[str, Sequence[float]],
     logarithmic: bool = False,
     at: Sequence[float] | None = None,
+    between: tuple[float, float] | None = None,
 ) -> None:
-    """Write the series as a line chart, PNG; each line has its own panel, for its own scale. at:
-    where the values stand, by default at their number."""
+    """Write the series as a line chart, PNG; each line has its own panel, four side by side. at:
+    where the values stand, by default at their number. between: the ends of every panel's scale, by
+    default its own."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.2 * max(1, len(series)), 2.4), layout="constrained")
+    across = min(len(series), 4) or 1
+    down = -(-len(series) // across) or 1
+    figure = Figure(figsize=(3.2 * across, 2.4 * down), layout="constrained")
     for n, (name, values) in enumerate(series.items(), 1):
-        axes = figure.add_subplot(1, len(series), n)
+        axes = figure.add_subplot(down, across, n)
         axes.plot(at or range(len(values)), list(values), linewidth=1)
+        if between is not None:
+            axes.set_ylim(between)
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
         if logarithmic and min(values) > 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import statistics
 import subprocess
@@ -12,9 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import onnxruntime as ort
 
 from facepaint import align
+from facepaint._version import __version__
 from facepaint.composite import composite
 from facepaint.edit import Edit
 from facepaint.face import Box, Face
@@ -141,7 +145,6 @@ _COUNTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 def _shapes(model: Any, names: set[str]) -> dict[str, tuple[int, ...]]:
     """The shapes of inner values in a pass over one face of zeros."""
-    import onnxruntime as ort
     from onnx import TensorProto, helper
 
     have = {v.name for v in model.graph.output}
@@ -158,13 +161,24 @@ def _shapes(model: Any, names: set[str]) -> dict[str, tuple[int, ...]]:
 
 
 def machine() -> dict[str, Any]:
-    """Where the numbers were taken; load_before: how many processes ran in the minute before."""
-    import platform
-
+    """Where the numbers were taken, and with which versions; load_before: how many processes ran in
+    the minute before."""
     return {
         "machine": platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "threads_of_a_network": 1,
         "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "facepaint": __version__,
         "python": platform.python_version(),
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "onnxruntime": ort.__version__,
     }
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it, else its kind."""
+    told = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*:\s*(.+)", told.read_text()) if told.exists() else []
+    return names[0].strip() if names else platform.processor()

@@ -35,7 +35,7 @@ from facepaint.segment import face_mask, region_mask
 Pixels = npt.NDArray[np.uint8]
 Row = dict[str, Any]
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
-_FORMAT = 2  # of the rows; raise it when what they hold changes
+_FORMAT = 3  # of the rows; raise it when what they hold changes
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,16 @@ def held_out_of(faces: FaceSet, expression: str) -> npt.NDArray[np.intp]:
 
 def sources_for(faces: FaceSet, to: str, limit: int) -> npt.NDArray[np.intp]:
     """Held-out faces to make `to`: happy ones for neutral, neutral ones for all else; at most
-    `limit` of each set."""
+    `limit` of each set, of as many people as that allows."""
     rows = held_out_of(faces, start_of(to))
+    before: dict[str, int] = {}  # how many of each person's came earlier
+    turns = []
+    for person in map(str, faces.subjects[rows]):
+        turns.append(before.get(person, 0))
+        before[person] = turns[-1] + 1
+    rows = rows[np.argsort(turns, kind="stable")]
     each = [rows[faces.sources[rows] == s][:limit] for s in sorted(set(faces.sources[rows]))]
-    return np.concatenate(each) if each else rows
+    return np.sort(np.concatenate(each)) if each else rows
 
 
 def stamp_of(faces: FaceSet) -> str:
@@ -105,12 +111,12 @@ def measure(
     _same_run(out, {"format": str(_FORMAT), "faces": stamp_of(faces)} | (asked or {}))
     kept = (json.loads(line) for line in whole_lines(out / "rows.jsonl"))
     known: dict[tuple[str, int], Row] = {(r["to"], r["face"]): r for r in kept}
+    left = [key for key in plan if key not in known]
     with (out / "rows.jsonl").open("a") as file:
-        for n, (to, i) in enumerate(plan):
-            if (to, i) not in known:
-                known[to, i] = row = {"to": to, "face": i} | _measured(faces, i, to, tools)
-                file.write(json.dumps(row) + "\n")
-                file.flush()
+        for n, (to, i) in enumerate(left, len(plan) - len(left)):
+            known[to, i] = row = {"to": to, "face": i} | _measured(faces, i, to, tools)
+            file.write(json.dumps(row) + "\n")
+            file.flush()
             if listen:
                 listen(n + 1, len(plan), {})
     return {to: [known[t, i] for t, i in plan if t == to] for to in targets}
@@ -170,18 +176,18 @@ def _measured(faces: FaceSet, i: int, to: str, tools: Tools) -> Row:
         "turn": metrics.head_turn(face.landmarks),
         "age": age_group(str(faces.subjects[i])),
     }
-    row |= _judged(tools.judge, before, made, to)
+    row |= _judged(tools.judge, before, made, to, row["source"])
     row |= _local(face, before, after)
     row |= _returned(tools, face, again, (before, after), start_of(to))
-    row |= _reached(faces, i, to, tools.method, (face, again))
+    row |= _reached(faces, i, to, tools, (face, again))
     if tools.embed:
         row |= _identity(faces, i, to, tools.embed, (face, before, after))
     return row
 
 
-def _judged(sees: judge.Judge, before: Pixels, made: list[Pixels], to: str) -> Row:
+def _judged(sees: judge.Judge, before: Pixels, made: list[Pixels], to: str, source: str) -> Row:
     """What the judge takes the face for, before the edit, after it, and at each strength."""
-    named = sees([align.crop(p, INNER) for p in (before, *made)])
+    named = sees([align.crop(p, INNER) for p in (before, *made)], source)
     return {
         "named_before": [round(float(v), 5) for v in named[0]],
         "named_after": [round(float(v), 5) for v in named[-1]],
@@ -227,24 +233,37 @@ def _undo(face: Face, method: Method) -> Edit:
 
 
 def _reached(
-    faces: FaceSet, i: int, to: str, method: Method, seen: tuple[Face, Face]
+    faces: FaceSet, i: int, to: str, tools: Tools, seen: tuple[Face, Face]
 ) -> dict[str, float]:
     """How far what is read before and after is from the target: from the blendshapes asked for,
     gaze left out, where the method is asked for some; and from the landmarks of a real photo in
     which the same person shows that expression, where there is one, laid over by still points."""
-    row, targets, other = {}, _targets(method), twin(faces, i, to)
-    for face, name in zip(seen, ("_of_the_input", ""), strict=True):
-        if targets is not None:
-            asked = seen[0].blendshapes + change(Edit(to), seen[0], targets)
-            error = metrics.blendshape_error(face.blendshapes[~GAZE], asked[~GAZE])
-            row[f"blendshape_error{name}"] = error
-        if other is not None:
-            laid = still_frame(faces.landmarks[i], faces.landmarks[other])
-            wanted = align.apply(laid, faces.landmarks[other])
-            eyes = np.linalg.norm(wanted[[RIGHT_IRIS]] - wanted[[LEFT_IRIS]], axis=1)
+    row, targets, other = {}, _targets(tools.method), twin(faces, i, to)
+    read = dict(zip(("_of_the_input", ""), seen, strict=True))
+    if other is not None:
+        laid = still_frame(faces.landmarks[i], faces.landmarks[other])
+        wanted = align.apply(laid, faces.landmarks[other])
+        eyes = np.linalg.norm(wanted[[RIGHT_IRIS]] - wanted[[LEFT_IRIS]], axis=1)
+        for name, face in read.items():
             error = metrics.landmark_error(_in_crop(face)[None], wanted[None], eyes)
             row[f"landmark_error{name}"] = error
+        read["_of_real"] = read_face(tools.reader, np.array(faces.crops[other]))
+        row["sharpness_of_real"] = _sharpness_of_real(faces, i, other)
+    if targets is not None:
+        asked = seen[0].blendshapes + change(Edit(to), seen[0], targets)
+        for name, face in read.items():
+            error = metrics.blendshape_error(face.blendshapes[~GAZE], asked[~GAZE])
+            row[f"blendshape_error{name}"] = error
     return row
+
+
+def _sharpness_of_real(faces: FaceSet, i: int, other: int) -> float:
+    """The Laplacian energy of a real photo's skin over that of another one of the same person."""
+    last, first = (
+        metrics.laplacian_energy(crop, metrics.skin_mask(_landmarks(faces, k), crop.shape))
+        for k, crop in ((k, np.array(faces.crops[k])) for k in (other, i))
+    )
+    return last / first if first else 1.0
 
 
 def _identity(

