@@ -137,6 +137,63 @@ def test_a_film_says_what_was_done_to_it(
     assert not inspect(plain).marks
 
 
+@pytest.mark.parametrize("suffix, codec", [(".mkv", "libx264"), (".webm", "libvpx-vp9")])
+def test_matroska_says_so_too(
+    painter: facepaint.Painter, portrait: np.ndarray, tmp_path: Path, suffix: str, codec: str
+) -> None:
+    from facepaint.inspection import inspect
+
+    source = clips.write(tmp_path / f"clip{suffix}", [portrait] * 3, codec=codec)
+    first, second = tmp_path / f"first{suffix}", tmp_path / f"second{suffix}"
+    film, plain, still = (tmp_path / n for n in ("film.mp4", f"plain{suffix}", "still.mkv"))
+    assert not inspect(source).marks
+    edit_clip(painter, source, first, NEUTRAL)
+    (mark,) = inspect(first).marks
+    assert mark.faces[0].to == "neutral" and mark.models == tuple(sorted(painter.models.items()))
+    edit_clip(painter, first, second, facepaint.Edit("happy"))
+    edit_clip(painter, first, film, facepaint.Edit("happy"))
+    for path in (second, film):  # what was there stays, from one container to the other too
+        assert [m.faces[0].to for m in inspect(path).marks] == ["neutral", "happy"]
+    edit_clip(facepaint.Painter(mark=False), film, plain, NEUTRAL)
+    edit_clip(painter, film, still, facepaint.Edit("happy", 0.0))
+    for path in (plain, still):
+        assert inspect(path).marks == inspect(film).marks
+    for path in (first, second, plain, still):
+        with av.open(str(path)) as clip:
+            assert list(clip.metadata).count("XMP") == 1
+            assert len(list(clip.decode(video=0))) == 3
+    edit_clip(facepaint.Painter(mark=False), source, plain, NEUTRAL)
+    assert not inspect(plain).marks and len(clips.frames(plain)) == 3
+
+
+def test_a_mark_that_finds_no_room_names_fewer_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facepaint.inspection import inspect
+    from facepaint.mark import Mark, MarkedFace
+
+    monkeypatch.setattr("facepaint.matroska.PADDING", 4000)
+    source = Source(clips.write(tmp_path / "a.mkv", clips.empty(3)))
+    target = Target(tmp_path / "out.mkv", source)
+    for frame in source:
+        target.write(frame)
+    people = tuple(MarkedFace(n, "happy") for n in range(99))
+    (found,) = inspect(target.keep(mark=Mark(people, ()))).marks
+    assert 6 <= len(found.faces) < 99 and found.faces == people[: len(found.faces)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_short_clips_of_ten_bits(
+    painter: facepaint.Painter, portrait: np.ndarray, tmp_path: Path, count: int
+) -> None:
+    """x265 makes up times for the first two frames where there are no more."""
+    source = clips.write(tmp_path / "a.mkv", [portrait] * count, codec="ffv1", format="yuv420p10le")
+    for suffix in (".mp4", ".mov", ".mkv"):
+        report = edit_clip(painter, source, tmp_path / f"out{suffix}", NEUTRAL)
+        assert report.edited == count
+        assert lengths(report.path)[0] == lengths(source)[0]  # type: ignore[arg-type]
+
+
 def test_strength_zero_and_strangers_change_nothing(
     painter: facepaint.Painter, handheld: Path, written: list[Any], tmp_path: Path
 ) -> None:
