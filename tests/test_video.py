@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,38 @@ def test_a_clip_without_a_face_passes_and_is_counted(
     report = edit_clip(painter, source, tmp_path / "out.mp4", NEUTRAL)
     assert (report.frames, report.without_face, report.edited, report.people) == (12, 12, 0, [])
     assert lengths(report.path) == lengths(source)  # type: ignore[arg-type]
+
+
+def test_subtitles_title_and_chapters_stay(
+    painter: facepaint.Painter, handheld: Path, tmp_path: Path
+) -> None:
+    text, source = tmp_path / "a.srt", tmp_path / "a.mkv"
+    text.write_text(
+        "1\n00:00:00,100 --> 00:00:00,400\none\n\n2\n00:00:00,500 --> 00:00:00,900\ntwo\n"
+    )
+    chapter: Any = {"id": 1, "start": 0, "end": 300, "time_base": Fraction(1, 1000)}
+    with (
+        av.open(str(handheld)) as film,
+        av.open(str(text)) as said,
+        av.open(str(source), "w") as made,
+    ):
+        made.metadata["title"] = "A film"
+        made.set_chapters([chapter | {"metadata": {"title": "The first"}}])
+        new = {stream: made.add_stream_from_template(stream) for stream in film.streams}
+        new |= {stream: made.add_stream_from_template(stream) for stream in said.streams}
+        for packet in (*film.demux(), *said.demux()):
+            if packet.size:
+                packet.stream = new[packet.stream]
+                made.mux(packet)
+    out = tmp_path / "out.mkv"
+    edit_clip(painter, source, out, NEUTRAL, seconds=0.8)
+    for kind in ("audio", "subtitle"):
+        kept = clips.packets(out, kind)
+        assert kept and kept == clips.packets(source, kind)[: len(kept)], kind
+    assert [data for _, data in clips.packets(out, "subtitle")] == [b"one", b"two"]
+    with av.open(str(out)) as result:
+        assert result.metadata["title"] == "A film"
+        assert [c["metadata"]["title"] for c in result.chapters()] == ["The first"]
 
 
 def test_uneven_times_stay(
