@@ -224,21 +224,23 @@ def plain(edit: Edit) -> Line:
 def watch(
     job: Job, workers: int = 1, progress: Progress | None = None, pause: float = 1.0
 ) -> Iterator[list[Line]]:
-    """Edit what a folder holds and, every `pause` seconds, what has come since; for ever. A file
-    counts once its size has stood still for a pause."""
+    """Edit what a folder holds and, every `pause` seconds, what has come or changed since; for
+    ever. A file counts once its size has stood still for a pause. Gives the lines of each round."""
     source, out = Path(job.source), Path(job.out)
     _guard(job, resume=True)
-    sizes: dict[str, int] = {}
+    sizes: dict[str, int] = {}  # a pause ago
+    done: dict[str, tuple[int, int]] = {}  # size and time of each photo that was looked at
     while True:
         now = {}
         for photo in find(source, out):
             with suppress(OSError):  # gone again
-                now[photo] = (source / photo).stat().st_size
-        lines = kept(out)
-        steady = [p for p, size in now.items() if sizes.get(p) == size]
-        if any(p not in lines for p in steady):
-            yield _run(job, steady, workers, progress)
-        sizes = now
+                found = (source / photo).stat()
+                now[photo] = (found.st_size, found.st_mtime_ns)
+        new = [p for p, state in now.items() if sizes.get(p) == state[0] and done.get(p) != state]
+        if new:
+            yield _run(job, new, workers, progress)
+            done |= {p: now[p] for p in new}
+        sizes = {p: size for p, (size, _) in now.items()}
         time.sleep(pause)
 
 

@@ -208,9 +208,14 @@ def test_a_watched_folder_fills(folder: Path, tmp_path: Path) -> None:
     rounds = batch.watch(Job(folder, tmp_path / "out", EDIT), pause=0.05)
     assert len(next(rounds)) == 5
     (folder / "late.jpg").write_bytes((folder / "a.jpg").read_bytes())
-    lines = {x["photo"]: x for x in next(rounds)}
-    assert lines["late.jpg"]["error"] is None
+    (line,) = next(rounds)  # the others are not looked at again
+    assert (line["photo"], line["error"]) == ("late.jpg", None)
     assert (tmp_path / "out" / "late.jpg").read_bytes() == (tmp_path / "out" / "a.jpg").read_bytes()
+    (folder / "broken.jpg").write_bytes((folder / "a.jpg").read_bytes())  # a copy that had stalled
+    (line,) = next(rounds)
+    assert (line["photo"], line["error"]) == ("broken.jpg", None)
+    again = next(batch.watch(Job(folder, tmp_path / "out", EDIT), pause=0.05))
+    assert len(again) == 6 and [x["photo"] for x in again if x["error"]] == ["flat.png"]
 
 
 def test_a_file_that_still_grows_waits(
