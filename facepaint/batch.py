@@ -1,9 +1,9 @@
 """Batch: the same edit on every photo under a folder, with a manifest that makes it resumable.
 
 The manifest, OUT/manifest.jsonl, gets one line a photo when its result is whole: the hash of what
-went in, the edit, other options, the faces, the time, or the error. What it holds is not done again
-while photo, edit and options are the same. A photo that fails is told at the end and never stops
-the rest.
+went in, the edit, other options, the networks, the faces, the time, or the error. What it holds is
+not done again while photo, edit, options and networks are the same. A photo that fails is told at
+the end and never stops the rest.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -27,6 +28,8 @@ from facepaint.edit import Edit
 from facepaint.encode import write
 from facepaint.errors import FacePaintError, NoFaceError, PhotoError
 from facepaint.files import whole_lines
+from facepaint.models import WEIGHTS, taking_part
+from facepaint.names import DEFAULT_METHOD
 from facepaint.photo import FORMATS, Photo
 
 if TYPE_CHECKING:
@@ -179,6 +182,7 @@ def still_holds(name: str, line: Line | None, job: Job, source: Files, out: File
         line is not None
         and line.get("error", "unknown") is None
         and all(line.get(k) == v for k, v in _asked(job).items())
+        and line.get("networks") == _networks(job)
         and out.has(name)
         and line.get("sha256") == hashed(source.read(name))
     )
@@ -192,6 +196,11 @@ def _asked(job: Job) -> Line:
     if job.credentials:
         options["certificate"] = hashed(job.credentials.certificate)
     return {"edit": plain(job.edit), "options": options}
+
+
+def _networks(job: Job) -> dict[str, str]:
+    """By name the sha256 of the networks with which a job would be done now."""
+    return taking_part(Path(job.weights or WEIGHTS), job.method or DEFAULT_METHOD)
 
 
 def hashed(data: bytes) -> str:
@@ -215,21 +224,23 @@ def plain(edit: Edit) -> Line:
 def watch(
     job: Job, workers: int = 1, progress: Progress | None = None, pause: float = 1.0
 ) -> Iterator[list[Line]]:
-    """Edit what a folder holds and, every `pause` seconds, what has come since; for ever. A file
-    counts once its size has stood still for a pause."""
+    """Edit what a folder holds and, every `pause` seconds, what has come or changed since; for
+    ever. A file counts once its size has stood still for a pause. Gives the lines of each round."""
     source, out = Path(job.source), Path(job.out)
     _guard(job, resume=True)
-    sizes: dict[str, int] = {}
+    sizes: dict[str, int] = {}  # a pause ago
+    done: dict[str, tuple[int, int]] = {}  # size and time of each photo that was looked at
     while True:
         now = {}
         for photo in find(source, out):
             with suppress(OSError):  # gone again
-                now[photo] = (source / photo).stat().st_size
-        lines = kept(out)
-        steady = [p for p, size in now.items() if sizes.get(p) == size]
-        if any(p not in lines for p in steady):
-            yield _run(job, steady, workers, progress)
-        sizes = now
+                found = (source / photo).stat()
+                now[photo] = (found.st_size, found.st_mtime_ns)
+        new = [p for p, state in now.items() if sizes.get(p) == state[0] and done.get(p) != state]
+        if new:
+            yield _run(job, new, workers, progress)
+            done |= {p: now[p] for p in new}
+        sizes = {p: size for p, (size, _) in now.items()}
         time.sleep(pause)
 
 
@@ -245,7 +256,7 @@ def _edited(job: Job, names: list[str], workers: int) -> Iterator[Line]:
     # spawned, not forked: a forked ONNX Runtime hangs
     context = multiprocessing.get_context("spawn")
     count = min(workers, len(names))
-    with ProcessPoolExecutor(count, context, _load, (job,)) as pool:
+    with ProcessPoolExecutor(count, context, _begin, (job,)) as pool:
         yield from _drained(pool, names, count * _AHEAD)
 
 
@@ -267,6 +278,20 @@ def _drained(pool: ProcessPoolExecutor, names: Iterable[str], ahead: int) -> Ite
 
 
 _WORKER: dict[str, Any] = {}  # of this process: its job and its painter, loaded once
+
+
+def _begin(job: Job) -> None:
+    """What a process does first that is one of several: it ends with the one that started it, or it
+    would wait for ever where that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    _load(job)
 
 
 def _load(job: Job) -> None:
@@ -292,7 +317,8 @@ def _one(name: str) -> Line:
 def line_of(name: str, job: Job, painter: Painter, source: Files, out: Files) -> Line:
     """Edit one photo and write its result; whatever goes wrong with it is in the line."""
     began = time.perf_counter()
-    line: Line = {"photo": name, "sha256": None} | _asked(job) | {"faces": 0, "error": None}
+    line: Line = {"photo": name, "sha256": None} | _asked(job)
+    line |= {"networks": painter.models, "faces": 0, "error": None}
     try:
         data = source.read(name)
         line["sha256"] = hashed(data)

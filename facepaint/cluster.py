@@ -20,6 +20,7 @@ from facepaint.errors import PhotoError
 from facepaint.storage import Folder
 
 _BLOCK = 16  # photos that a worker takes at once, and does again if it is killed
+_STARTS = 3  # of a Ray of our own: where a machine is busy, parts of it miss times that are fixed
 _STORE = 120_000_000  # bytes of shared memory for a Ray of our own: only names and lines go through
 
 
@@ -78,6 +79,7 @@ def _edited(
     """Each photo's name and line as soon as it is done; None for one that was done before."""
     import ray.data
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     rows = [{"name": n, "before": json.dumps(done[n]) if n in done else ""} for n in names]
@@ -103,20 +105,24 @@ def _ray(workers: int, address: str | None) -> Iterator[None]:
     import ray
 
     # one more than workers: Ray's own tasks need a place too
-    own: dict[str, Any] = {"num_cpus": workers + 1, "object_store_memory": _STORE}
-    own |= {"include_dashboard": False}
-    try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if address else own),
-        )
-    except Exception as error:  # a Ray that does not start in time raises no other
-        raise PhotoError(
-            " ".join(f"no Ray at {address or 'this machine'}: {error}".split())
-        ) from error
+    own = {"num_cpus": workers + 1, "object_store_memory": _STORE, "include_dashboard": False}
+    _start({"address": address} if address else own, 1 if address else _STARTS)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(options: dict[str, Any], tries: int) -> None:
+    """Start a Ray, or join one; PhotoError where none comes up."""
+    import ray
+
+    for left in reversed(range(tries)):
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+            return
+        except Exception as error:  # a Ray that does not start in time raises no other
+            ray.shutdown()
+            if not left:
+                where = options.get("address", "this machine")
+                raise PhotoError(" ".join(f"no Ray at {where}: {error}".split())) from error

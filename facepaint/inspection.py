@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from facepaint import matroska, mp4
 from facepaint.errors import CredentialsError
 from facepaint.mark import Mark, MarkedFace, marks_in, shown, source_type
-from facepaint.mp4 import is_mp4, read_xmp
+from facepaint.matroska import is_matroska
+from facepaint.mp4 import is_mp4
 
 CAVEAT = (
     "A mark can be removed, and a false one written: no mark does not mean that nothing was edited."
 )
 _FILM = "video/mp4"
+_NO_PLACE = "none; Matroska has no place for them"
 _SIGNED = {
     "trusted": "valid, by a signer on the list of those trusted here",
     "valid": "valid; whether the signer can be trusted is not known here",
@@ -73,11 +76,14 @@ def inspect(path: Path) -> Inspection:
     from facepaint.photo import Photo
 
     with opened(path) as file:
-        if is_mp4(file.read(12)):
-            xmp, kind = read_xmp(file), _FILM
+        head = file.read(16)
+        if is_matroska(head):
+            xmp, signed = matroska.read_xmp(file), _NO_PLACE
+        elif is_mp4(head):
+            xmp, signed = mp4.read_xmp(file), _credentials(file, _FILM)
         else:
-            xmp, kind = Photo.read(path).metadata.xmp, ""
-        return Inspection(tuple(marks_in(xmp)), source_type(xmp), _credentials(file, kind))
+            xmp, signed = Photo.read(path).metadata.xmp, _credentials(file, "")
+        return Inspection(tuple(marks_in(xmp)), source_type(xmp), signed)
 
 
 def _credentials(file: IO[bytes], kind: str) -> str:

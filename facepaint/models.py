@@ -18,6 +18,7 @@ import onnxruntime as ort
 
 from facepaint.errors import WeightsError
 from facepaint.files import write_whole
+from facepaint.names import DEFAULT_METHOD
 
 WEIGHTS = Path(__file__).with_name("weights")
 MANIFEST = "manifest.json"
@@ -101,6 +102,14 @@ def read_manifest(folder: Path = WEIGHTS) -> dict[str, dict[str, str]]:
     except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
         raise WeightsError(f"{folder}: no readable {MANIFEST} of weights there") from error
     return manifest
+
+
+def taking_part(folder: Path = WEIGHTS, method: str = DEFAULT_METHOD) -> dict[str, str]:
+    """By name the sha256 of the networks that make an edit; WeightsError as of `read_manifest`."""
+    manifest = read_manifest(folder)
+    # what the refiner refines is the painter's paint
+    names = ("reader", method, *(["refiner"] if method == DEFAULT_METHOD else []))
+    return {n: manifest[n]["sha256"] for n in names if n in manifest}
 
 
 def write_entry(folder: Path, name: str, file: str) -> None:

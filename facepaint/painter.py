@@ -20,7 +20,7 @@ from facepaint.errors import EditError, NoFaceError
 from facepaint.face import Face, FloatArray
 from facepaint.mark import mark_of, merged
 from facepaint.methods import Method, Strokes, lookup
-from facepaint.models import WEIGHTS, open_model, read_manifest
+from facepaint.models import WEIGHTS, open_model, taking_part
 from facepaint.names import DEFAULT_METHOD
 from facepaint.photo import Photo, Source
 from facepaint.read import read, reread
@@ -51,13 +51,8 @@ class Painter:
         self._name = method
         self.method: Method = lookup(method)(Path(weights))
         self.mark = mark
-        manifest = read_manifest(Path(weights))
-        # what it refines is the painter's paint
-        refines = method == DEFAULT_METHOD and "refiner" in manifest
-        self._refiner = Refiner(Path(weights)) if refines else None
-        names = ("reader", method, *(["refiner"] if refines else []))
-        # by name the sha256 of the networks, for the mark
-        self.models = {n: manifest[n]["sha256"] for n in names if n in manifest}
+        self.models = taking_part(Path(weights), method)  # for the mark
+        self._refiner = Refiner(Path(weights)) if "refiner" in self.models else None
 
     @property
     def cards(self) -> dict[str, dict[str, Any]]:

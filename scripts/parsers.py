@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from facepaint import mark, mp4
+from facepaint import mark, matroska, mp4
 from facepaint.errors import FacePaintError
 
 MARK = mark.Mark((mark.MarkedFace(0, "happy"),), (("painter", "ab" * 32),))
@@ -93,6 +93,37 @@ def check_film(data: bytes) -> None:
 
 
 @cache
+def matroskas() -> list[bytes]:
+    def element(kind: int, content: bytes) -> bytes:
+        return (
+            kind.to_bytes(-(-kind.bit_length() // 8), "big") + bytes([128 | len(content)]) + content
+        )
+
+    head, room = element(0x1A45DFA3, b"matroska"), b"\xec" + struct.pack(">I", 1 << 28 | 9000)
+    simple = element(0x67C8, element(0x45A3, b"TITLE") + element(0x4487, b"a film"))
+    tags = element(0x1254C367, element(0x7373, element(0x63C0, b"") + simple))
+    inside = tags + room + bytes(9000) + element(0x1F43B675, b"frames")
+    marked = io.BytesIO(head + struct.pack(">IQ", 0x18538067, 1 << 56 | len(inside)) + inside)
+    seeds = [marked.getvalue()]
+    assert matroska.write_xmp(marked, XMP)
+    return [*seeds, marked.getvalue()]
+
+
+def check_matroska(data: bytes) -> None:
+    """A packet is written into room that is there, and is the one that is read if it was the first;
+    the film is as long as before."""
+    file = io.BytesIO(data)
+    with refused():
+        before = matroska.read_xmp(file)
+        written = matroska.write_xmp(file, XMP)
+        now = file.getvalue()
+        assert len(now) == len(data) and (written or now == data)
+        assert not written or XMP in now
+        after = matroska.read_xmp(file)
+        assert after in (before, XMP) and (after == before or written)
+
+
+@cache
 def clips() -> list[bytes]:
     kinds = (
         ("mp4", "libx264", "yuv420p", None),
@@ -151,9 +182,10 @@ def check_clip(data: bytes) -> None:
                 target.drop()
         finally:
             source.close()
-        if out.suffix == ".mp4" and made:
+        if made:
             with out.open("rb") as file:
-                assert mark.marks_in(mp4.read_xmp(file))
+                read = mp4.read_xmp if out.suffix == ".mp4" else matroska.read_xmp
+                assert mark.marks_in(read(file))
         assert sorted(p.name for p in Path(home).iterdir()) == ["a.mkv", out.name]
 
 
@@ -433,6 +465,7 @@ def check_recipe(data: bytes) -> None:
 
 PARSERS = (
     Parser("film", films, check_film),
+    Parser("matroska", matroskas, check_matroska),
     Parser("clip", clips, check_clip, ("av",)),
     Parser("signed", signed, check_signed, ("c2pa",)),
     Parser("network", networks, check_network),

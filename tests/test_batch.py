@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from PIL import Image
 import facepaint
 from facepaint import batch
 from facepaint.batch import Job
+from facepaint.models import WEIGHTS, write_entry
 
 EDIT = facepaint.Edit("neutral")
 
@@ -123,6 +126,43 @@ def test_killed_at_any_moment_nothing_is_lost_or_done_twice(
     assert sorted(names) == sorted({*names}) and len(names) == 24
 
 
+def children(pid: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            if int(status.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(status.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+def test_workers_of_a_killed_batch_end_and_another_goes_on(
+    tmp_path: Path, portrait: np.ndarray
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for n in range(16):
+        Image.fromarray(np.roll(portrait, n, 1)).save(source / f"{n:02}.png")
+    command = [sys.executable, "-m", "facepaint", "batch", str(source), str(out)]
+    command += ["--to", "neutral", "--workers", "2", "--resume"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while not (out / batch.MANIFEST).exists() or not (out / batch.MANIFEST).read_text():
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.02)
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < end, "they are still there"
+        time.sleep(0.05)
+    assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+    names = [json.loads(x)["photo"] for x in (out / batch.MANIFEST).read_text().splitlines()]
+    assert sorted(names) == sorted({*names}) and len(names) == 16
+    assert contents(out).keys() == {*names}, "and nothing half written is left"
+
+
 def test_a_manifest_cut_off_in_a_line_is_mended(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     lines = batch.run(Job(folder, out, EDIT))
@@ -168,9 +208,14 @@ def test_a_watched_folder_fills(folder: Path, tmp_path: Path) -> None:
     rounds = batch.watch(Job(folder, tmp_path / "out", EDIT), pause=0.05)
     assert len(next(rounds)) == 5
     (folder / "late.jpg").write_bytes((folder / "a.jpg").read_bytes())
-    lines = {x["photo"]: x for x in next(rounds)}
-    assert lines["late.jpg"]["error"] is None
+    (line,) = next(rounds)  # the others are not looked at again
+    assert (line["photo"], line["error"]) == ("late.jpg", None)
     assert (tmp_path / "out" / "late.jpg").read_bytes() == (tmp_path / "out" / "a.jpg").read_bytes()
+    (folder / "broken.jpg").write_bytes((folder / "a.jpg").read_bytes())  # a copy that had stalled
+    (line,) = next(rounds)
+    assert (line["photo"], line["error"]) == ("broken.jpg", None)
+    again = next(batch.watch(Job(folder, tmp_path / "out", EDIT), pause=0.05))
+    assert len(again) == 6 and [x["photo"] for x in again if x["error"]] == ["flat.png"]
 
 
 def test_a_file_that_still_grows_waits(
@@ -197,6 +242,27 @@ def test_what_is_asked_in_another_way_is_done_again(folder: Path, tmp_path: Path
     before = (out / batch.MANIFEST).read_text().splitlines()
     batch.run(Job(folder, out, EDIT, mark=False), resume=True)
     again = (out / batch.MANIFEST).read_text().splitlines()[len(before) :]
+    assert {json.loads(x)["photo"] for x in again} == {"broken.jpg", "flat.png"}
+
+
+def test_other_networks_in_the_same_folder_are_noticed(folder: Path, tmp_path: Path) -> None:
+    out, weights = tmp_path / "out", tmp_path / "weights"
+    shutil.copytree(WEIGHTS, weights)
+    job = Job(folder, out, EDIT, weights=str(weights))
+    batch.run(job)
+    before, old = (out / batch.MANIFEST).read_text(), contents(out)
+    note = b"\x0a\x01a\x12\x01b"  # a key and a value beside the card: the same network, other bytes
+    network = weights / "painter.onnx"
+    network.write_bytes(network.read_bytes() + b"\x72" + bytes([len(note)]) + note)
+    write_entry(weights, "painter", network.name)
+    lines = batch.run(job, resume=True)
+    digest = batch.hashed(network.read_bytes())
+    assert all(line["networks"]["painter"] == digest for line in lines)
+    assert digest not in before and contents(out).keys() == old.keys()
+    assert all(digest.encode() in new for new in contents(out).values()), "and so do the marks say"
+    done = (out / batch.MANIFEST).read_text()
+    batch.run(job, resume=True)
+    again = (out / batch.MANIFEST).read_text()[len(done) :].splitlines()
     assert {json.loads(x)["photo"] for x in again} == {"broken.jpg", "flat.png"}
 
 

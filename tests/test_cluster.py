@@ -154,6 +154,31 @@ def test_names_are_those_of_one_process(tmp_path: Path, portrait: np.ndarray) ->
         assert Folder(place).names(Folder(f"file://{out}")) == batch.find(source, out)
 
 
+def test_a_ray_that_does_not_start_in_time_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
+    asked: list[dict[str, object]] = []
+
+    def init(**options: object) -> None:
+        asked.append(options)
+        if len(asked) % 3:
+            raise Exception("timed out\nduring startup")
+
+    monkeypatch.setattr(ray, "init", init)
+    with cluster._ray(2, None):
+        assert len(asked) == 3 and asked[0] == asked[2] and asked[0]["num_cpus"] == 3
+    for address, tries in ((None, 3), ("here:1", 1)):
+        asked[:] = []
+        monkeypatch.setattr(ray, "init", lambda **options: asked.append(options) or 1 / 0)
+        with (
+            pytest.raises(facepaint.PhotoError, match="no Ray at") as caught,
+            cluster._ray(2, address),
+        ):
+            pass
+        assert len(asked) == tries and (address or "this machine") in str(caught.value)
+
+
 def test_mistakes_are_named_before_ray_starts(tmp_path: Path, portrait: np.ndarray) -> None:
     source = photos(tmp_path / "in", portrait, 1)
     (tmp_path / "empty").mkdir()

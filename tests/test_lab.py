@@ -278,6 +278,26 @@ def test_two_processes_are_as_one(tmp_path: Path) -> None:
     assert apart(train("start", 2, 4), one) < 0.05
 
 
+def test_the_command_trains_on_two_processes_and_goes_on_with_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "facepaint", "train", "reader", "--run", str(tmp_path / "run")]
+    command += ["data=drawn", "batch=4", "width=8", "compile=false", "sheet_every=9"]
+    for flags in (["devices=2", "steps=2"], ["devices=1", "steps=4", "--resume"]):
+        done = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stderr.count("trained") == 1
+    assert loop.read_checkpoint(tmp_path / "run")["step"] == 4
+    last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 4 and 0 <= last["waiting_for_data"] < 1
+
+
+def test_a_batch_that_cannot_be_divided_is_named_before_others_start(
+    faces: FaceSet, tmp_path: Path
+) -> None:
+    with pytest.raises(LabError, match="batch=3 cannot be divided over 2 processes"):
+        loop.train(build("reader", faces, batch=3, devices=2), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_too_few_faces_of_a_class_are_named(faces: FaceSet, tmp_path: Path) -> None:
     few = dataclasses.replace(
         faces, expressions=np.where(faces.expressions == 1, 2, faces.expressions)

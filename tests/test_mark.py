@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import facepaint
-from facepaint import mark, mp4, xmp
+from facepaint import mark, matroska, mp4, xmp
 from facepaint.inspection import inspect
 from facepaint.mark import COMPOSITE, Mark, MarkedFace, marks_in, merged, packet, source_type
 from facepaint.photo import Metadata, Photo
@@ -312,6 +312,75 @@ def test_damaged_films_are_refused() -> None:
         mp4.read_xmp(io.BytesIO(film() + box(b"free", b"") * 200_000))
 
 
+def element(kind: str, content: bytes) -> bytes:
+    return bytes.fromhex(kind) + struct.pack(">I", 1 << 28 | len(content)) + content
+
+
+def tag(name: bytes, text: bytes) -> bytes:
+    simple = element(
+        "67c8", element("45a3", name) + element("447a", b"und") + element("4487", text)
+    )
+    return element("1254c367", element("7373", element("63c0", b"") + simple))
+
+
+def mkv(*inside: bytes, frames: bytes = b"frames" * 9) -> bytes:
+    head = element("1a45dfa3", element("4282", b"matroska"))
+    return head + element("18538067", b"".join([*inside, element("1f43b675", frames)]))
+
+
+def test_a_matroska_film_is_marked_in_its_room() -> None:
+    other, room = tag(b"TITLE", b"XMP"), bytes(9000)
+    before = mkv(other, element("ec", room))
+    file = io.BytesIO(before)
+    assert matroska.read_xmp(file) is None
+    assert matroska.write_xmp(file, packet(MARK))
+    after = file.getvalue()
+    assert matroska.read_xmp(file) == packet(MARK)
+    start, end = before.index(room) - 5, before.index(room) + len(room)
+    assert after[:start] == before[:start] and after[end:] == before[end:]
+    assert len(after) == len(before)
+
+
+def test_without_room_a_matroska_film_stays() -> None:
+    needed = 5 + len(packet(MARK))
+    for size in (0, needed, needed + 50):
+        file = io.BytesIO(before := mkv(element("ec", bytes(size))))
+        assert not matroska.write_xmp(file, packet(MARK))
+        assert file.getvalue() == before
+    assert matroska.write_xmp(io.BytesIO(mkv(element("ec", bytes(needed + 99)))), packet(MARK))
+
+
+def test_matroska_films_of_other_makers() -> None:
+    ours, frames = tag(b"XMP", theirs()), element("1f43b675", b"more")
+    long = tag(b"X" * 200, theirs())
+    unknown = bytes.fromhex("1853806701ffffffffffffff")
+    segment = mkv(ours)[mkv().index(b"\x18\x53\x80\x67") + 8 :]
+    for data in (
+        mkv(long, frames, ours),  # behind frames, as mkvmerge does
+        mkv(ours) + b"\0\0",
+        mkv(ours)[:-20],  # cut off
+        element("1a45dfa3", b"") + unknown + segment,  # a stream that was never finished
+    ):
+        assert matroska.read_xmp(io.BytesIO(data)) == theirs()
+    assert matroska.read_xmp(io.BytesIO(mkv(long))) is None
+    assert matroska.read_xmp(io.BytesIO(element("1a45dfa3", b""))) is None
+
+
+def test_damaged_matroska_films_are_refused() -> None:
+    whole = mkv(tag(b"XMP", theirs()))
+    for data in (
+        whole.replace(b"\x12\x54\xc3\x67\x10", b"\x12\x54\xc3\x67\x1f"),
+        whole.replace(b"\x12\x54\xc3\x67\x10", b"\x00\x54\xc3\x67\x10"),
+        b"\x1a\x45\xdf\xa3",
+    ):
+        with pytest.raises(facepaint.PhotoError, match="damaged"):
+            matroska.read_xmp(io.BytesIO(data))
+    with pytest.raises(facepaint.PhotoError, match="more elements"):
+        matroska.read_xmp(io.BytesIO(mkv(b"\xec\x80" * 200_000)))
+    with pytest.raises(facepaint.PhotoError, match="larger than any real one"):
+        matroska.read_xmp(io.BytesIO(mkv(tag(b"XMP", bytes(xmp.MAX_BYTES + 1)))))
+
+
 # Others
 
 
@@ -397,6 +466,9 @@ def test_inspect_reads_films(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         mp4.write_xmp(file, packet(MARK))
     assert inspect(path).marks == (MARK,)
+    path.write_bytes(mkv(tag(b"XMP", packet(MARK))))
+    assert inspect(path).marks == (MARK,) and inspect(path).source_type == COMPOSITE
+    assert "no place" in inspect(path).credentials
 
 
 def test_no_mark_in_command_and_batch(portrait: np.ndarray, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,63 @@ def test_a_film_says_what_was_done_to_it(
     assert not inspect(plain).marks
 
 
+@pytest.mark.parametrize("suffix, codec", [(".mkv", "libx264"), (".webm", "libvpx-vp9")])
+def test_matroska_says_so_too(
+    painter: facepaint.Painter, portrait: np.ndarray, tmp_path: Path, suffix: str, codec: str
+) -> None:
+    from facepaint.inspection import inspect
+
+    source = clips.write(tmp_path / f"clip{suffix}", [portrait] * 3, codec=codec)
+    first, second = tmp_path / f"first{suffix}", tmp_path / f"second{suffix}"
+    film, plain, still = (tmp_path / n for n in ("film.mp4", f"plain{suffix}", "still.mkv"))
+    assert not inspect(source).marks
+    edit_clip(painter, source, first, NEUTRAL)
+    (mark,) = inspect(first).marks
+    assert mark.faces[0].to == "neutral" and mark.models == tuple(sorted(painter.models.items()))
+    edit_clip(painter, first, second, facepaint.Edit("happy"))
+    edit_clip(painter, first, film, facepaint.Edit("happy"))
+    for path in (second, film):  # what was there stays, from one container to the other too
+        assert [m.faces[0].to for m in inspect(path).marks] == ["neutral", "happy"]
+    edit_clip(facepaint.Painter(mark=False), film, plain, NEUTRAL)
+    edit_clip(painter, film, still, facepaint.Edit("happy", 0.0))
+    for path in (plain, still):
+        assert inspect(path).marks == inspect(film).marks
+    for path in (first, second, plain, still):
+        with av.open(str(path)) as clip:
+            assert list(clip.metadata).count("XMP") == 1
+            assert len(list(clip.decode(video=0))) == 3
+    edit_clip(facepaint.Painter(mark=False), source, plain, NEUTRAL)
+    assert not inspect(plain).marks and len(clips.frames(plain)) == 3
+
+
+def test_a_mark_that_finds_no_room_names_fewer_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facepaint.inspection import inspect
+    from facepaint.mark import Mark, MarkedFace
+
+    monkeypatch.setattr("facepaint.matroska.PADDING", 4000)
+    source = Source(clips.write(tmp_path / "a.mkv", clips.empty(3)))
+    target = Target(tmp_path / "out.mkv", source)
+    for frame in source:
+        target.write(frame)
+    people = tuple(MarkedFace(n, "happy") for n in range(99))
+    (found,) = inspect(target.keep(mark=Mark(people, ()))).marks
+    assert 6 <= len(found.faces) < 99 and found.faces == people[: len(found.faces)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_short_clips_of_ten_bits(
+    painter: facepaint.Painter, portrait: np.ndarray, tmp_path: Path, count: int
+) -> None:
+    """x265 makes up times for the first two frames where there are no more."""
+    source = clips.write(tmp_path / "a.mkv", [portrait] * count, codec="ffv1", format="yuv420p10le")
+    for suffix in (".mp4", ".mov", ".mkv"):
+        report = edit_clip(painter, source, tmp_path / f"out{suffix}", NEUTRAL)
+        assert report.edited == count
+        assert lengths(report.path)[0] == lengths(source)[0]  # type: ignore[arg-type]
+
+
 def test_strength_zero_and_strangers_change_nothing(
     painter: facepaint.Painter, handheld: Path, written: list[Any], tmp_path: Path
 ) -> None:
@@ -154,6 +212,38 @@ def test_a_clip_without_a_face_passes_and_is_counted(
     report = edit_clip(painter, source, tmp_path / "out.mp4", NEUTRAL)
     assert (report.frames, report.without_face, report.edited, report.people) == (12, 12, 0, [])
     assert lengths(report.path) == lengths(source)  # type: ignore[arg-type]
+
+
+def test_subtitles_title_and_chapters_stay(
+    painter: facepaint.Painter, handheld: Path, tmp_path: Path
+) -> None:
+    text, source = tmp_path / "a.srt", tmp_path / "a.mkv"
+    text.write_text(
+        "1\n00:00:00,100 --> 00:00:00,400\none\n\n2\n00:00:00,500 --> 00:00:00,900\ntwo\n"
+    )
+    chapter: Any = {"id": 1, "start": 0, "end": 300, "time_base": Fraction(1, 1000)}
+    with (
+        av.open(str(handheld)) as film,
+        av.open(str(text)) as said,
+        av.open(str(source), "w") as made,
+    ):
+        made.metadata["title"] = "A film"
+        made.set_chapters([chapter | {"metadata": {"title": "The first"}}])
+        new = {stream: made.add_stream_from_template(stream) for stream in film.streams}
+        new |= {stream: made.add_stream_from_template(stream) for stream in said.streams}
+        for packet in (*film.demux(), *said.demux()):
+            if packet.size:
+                packet.stream = new[packet.stream]
+                made.mux(packet)
+    out = tmp_path / "out.mkv"
+    edit_clip(painter, source, out, NEUTRAL, seconds=0.8)
+    for kind in ("audio", "subtitle"):
+        kept = clips.packets(out, kind)
+        assert kept and kept == clips.packets(source, kind)[: len(kept)], kind
+    assert [data for _, data in clips.packets(out, "subtitle")] == [b"one", b"two"]
+    with av.open(str(out)) as result:
+        assert result.metadata["title"] == "A film"
+        assert [c["metadata"]["title"] for c in result.chapters()] == ["The first"]
 
 
 def test_uneven_times_stay(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -24,7 +25,8 @@ def train(
 
     with Bar("steps", unit=" steps") as bar:
         home = commands.train(recipe, changes, run, resume, data, bar.listen)
-    click.echo(f"{home}: trained", err=True)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one speaks
+        click.echo(f"{home}: trained", err=True)
 
 
 @cli.command()

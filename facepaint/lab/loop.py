@@ -73,9 +73,9 @@ def train(method: Method, run: Path, resume: bool = False, listen: Listener | No
         precision=precision.resolve(s.precision, s.accelerator),
         strategy=strategy,
     )
-    fabric.launch()
     if s.batch % fabric.world_size:
         raise LabError(f"batch={s.batch} cannot be divided over {fabric.world_size} processes")
+    fabric.launch()
     networks, optimizers = _set_up(fabric, method)
     ema = {n: deepcopy(method.networks[n]).to(fabric.device).eval() for n in networks}
     first = _load(run, fabric, networks, ema, optimizers, s) if resume else _fresh(run)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,7 +18,7 @@ import av
 from av.packet import Packet as _Packet
 from av.video.frame import VideoFrame
 
-from facepaint import mp4
+from facepaint import matroska, mp4
 from facepaint.errors import ClipError, PhotoError
 from facepaint.files import place, temporary
 from facepaint.mark import Mark, merged
@@ -41,7 +41,8 @@ CONTAINERS = {
 # What is read, by the same names. Others are no clips but lists of files and addresses (HLS, DASH,
 # concat), which would have whatever they name opened.
 READ = (*CONTAINERS.values(), "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "gif")
-MARKED = ("mp4", "mov")  # what XMP has a place in
+_MP4 = ("mp4", "mov")  # of these, those of boxes
+_XMP = matroska.NAME.decode()  # the tag is written anew
 FALLBACK = ".mkv"  # holds every kind of sound
 MAX_PIXELS = 8192 * 4352  # of a frame: 8K
 QUALITY = 18  # constant rate factor of x264: hardly to be told from the source
@@ -58,7 +59,11 @@ class Codec:
 
 _H264 = Codec("libx264", "yuv420p", {"crf": str(QUALITY), "preset": "fast"})
 # the same quality by their own scales, as their authors say
-_HEVC = Codec("libx265", "yuv420p10le", {"crf": str(QUALITY + 4), "preset": "fast"})
+_HEVC = Codec(
+    "libx265",
+    "yuv420p10le",
+    {"crf": str(QUALITY + 4), "preset": "fast", "x265-params": "log-level=error"},
+)
 _VP9 = Codec("libvpx-vp9", "yuv420p", {"crf": str(QUALITY + 8), "row-mt": "1", "cpu-used": "4"})
 
 
@@ -167,19 +172,27 @@ class Target:
         self._copied: dict[int, Any] = {}
         self._stream: Any = None
         self._waiting: list[Packet] = []
-        options = {"movflags": "+faststart"} if self._kind in MARKED else {}
+        self._frames = 0
         with told(f"{path}: cannot be written"), ExitStack() as stack:
+            self._xmp = _xmp(source.path)
             self._file, self._temporary = stack.enter_context(temporary(path.parent))
             self._container: OutputContainer = av.open(
-                f"file:{self._temporary}", "w", format=self._kind, options=options
+                f"file:{self._temporary}", "w", format=self._kind, options=self._options()
             )
             self._stack = stack.pop_all()
+
+    def _options(self) -> dict[str, str]:
+        """What the container is told; in Matroska a mark needs room that was left for it."""
+        if self._kind in _MP4:
+            return {"movflags": "+faststart"}
+        return {"metadata_header_padding": str(len(self._xmp or b"") + matroska.PADDING)}
 
     def write(self, frame: VideoFrame) -> None:
         """Encode a planar frame; the first one says what the clip is like."""
         with told(f"{self.path}: cannot be written"):
             if self._stream is None:
                 self._begin(frame)
+            self._frames += 1
             self._container.mux(self._stream.encode(self._fitting(frame)))
 
     def copy(self, packet: Packet) -> None:
@@ -192,25 +205,36 @@ class Target:
             self._container.mux(packet)
 
     def keep(self, path: Path | None = None, mark: Mark | None = None) -> Path:
-        """Finish the file, mark it if it can hold a mark, and give it its name, or another one."""
+        """Finish the file, mark it, and give it its name or another one; the source's XMP stays."""
         with told(f"{self.path}: cannot be written"):
             if self._stream is None:
                 raise ClipError(f"{self._source.path}: no frame in it can be read")
-            self._container.mux(self._stream.encode(None))
+            self._container.mux([self._timed(packet) for packet in self._stream.encode(None)])
             self._container.close()
-            if mark is not None and self._kind in MARKED:
+            if mark is not None or self._xmp is not None:
                 self._mark(mark)
             place(self._file, self._temporary, path or self.path)
             self._stack.close()
         return path or self.path
 
-    def _mark(self, mark: Mark) -> None:
-        """Add the mark to what XMP the source has."""
-        before = None
-        with self._source.path.open("rb") as file, suppress(PhotoError):  # of a damaged source
-            before = mp4.read_xmp(file) if mp4.is_mp4(file.read(16)) else None
+    def _timed(self, packet: Packet) -> Packet:
+        """One of the last packets. Of a clip of one or two frames x265 makes up when they are to be
+        decoded (its issue 781); they are in order."""
+        if self._frames < 3 and self._stream.codec_context.name == _HEVC.name:
+            packet.dts = packet.pts
+        return packet
+
+    def _mark(self, mark: Mark | None) -> None:
+        """Add the mark, if there is one, to what XMP the source has."""
         with self._temporary.open("r+b") as file:
-            mp4.write_xmp(file, merged(before, mark))
+            if self._kind in _MP4:
+                mp4.write_xmp(file, self._packet(mark))
+                return
+            while not matroska.write_xmp(file, self._packet(mark)) and mark and mark.faces:
+                mark = replace(mark, faces=mark.faces[: len(mark.faces) // 2])  # too many people
+
+    def _packet(self, mark: Mark | None) -> bytes:
+        return merged(self._xmp, mark) if mark else self._xmp or b""
 
     def drop(self) -> None:
         """Leave nothing behind of what was not kept."""
@@ -240,7 +264,8 @@ class Target:
         stream.metadata.update(source.metadata)
         for old in self._source.copied:
             self._copied[old.index] = self._copy_of(old)
-        self._container.metadata.update(self._source.container.metadata)
+        tags = self._source.container.metadata
+        self._container.metadata.update({k: v for k, v in tags.items() if k != _XMP})
         self._container.set_chapters(self._source.container.chapters())
         self._stream = stream
         for packet in self._waiting:
@@ -269,6 +294,17 @@ class Target:
             frame = planes.reformatted(frame, context.pix_fmt, context.width, context.height)
         frame.pict_type = 0  # which frames stand alone is the encoder's choice
         return frame
+
+
+def _xmp(path: Path) -> bytes | None:
+    """The XMP of a clip; None where it has none, or is damaged."""
+    with path.open("rb") as file, suppress(PhotoError):
+        head = file.read(16)
+        if mp4.is_mp4(head):
+            return mp4.read_xmp(file)
+        if matroska.is_matroska(head):
+            return matroska.read_xmp(file)
+    return None
 
 
 def kind(path: Path) -> str:
