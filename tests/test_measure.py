@@ -94,6 +94,26 @@ def test_a_judge_tells_expressions_not_sets(one: bool, monkeypatch: pytest.Monke
     assert (right < 0.7 and sad < 0) if one else (right > 0.85 and sad > 0)
 
 
+def test_a_judge_looks_at_real_faces_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    looked: list[int] = []
+
+    def coarse(pictures: torch.Tensor) -> torch.Tensor:
+        looked.append(len(pictures))
+        return torch.nn.functional.avg_pool2d(pictures, 16).flatten(1)
+
+    monkeypatch.setattr(judge, "extractor", lambda name: coarse)
+    faces, labels = of_two_sets(False)
+    classes = ("neutral", "happy", "sad")
+    first, again = (
+        judge.fit("x", faces, labels, classes, 50, cache=tmp_path / "c") for _ in range(2)
+    )
+    assert sum(looked) == 150 + 300
+    assert all(np.array_equal(first.of_real[i], again.of_real[i]) for i in first.of_real)
+    judge.fit("y", faces, labels, classes, 50, cache=tmp_path / "c")  # other features
+    judge.fit("x", faces, labels, classes, 40, cache=tmp_path / "c")  # other faces
+    assert sum(looked) == 2 * 450 + 120 + 300
+
+
 def test_faces_are_taken_evenly_from_the_sets() -> None:
     sources = np.repeat(["a", "b", "c"], [5, 100, 300])
     taken = judge._evenly(np.random.default_rng(0).permutation(405), sources, 105)

@@ -18,6 +18,7 @@ from facepaint.face import EXPRESSIONS
 from facepaint.files import write_whole
 from facepaint.lab import loop, recipe
 from facepaint.lab.cards import card_of_metrics, make_card, on_card
+from facepaint.lab.data.named import cache_folder
 from facepaint.lab.data.named import faces as any_faces
 from facepaint.lab.data.split import SPLIT
 from facepaint.lab.export import export as export_run
@@ -224,7 +225,9 @@ def _of_edits(
     distance = distribution.distance(asked.inception)
     faces = any_faces(Settings(), asked.data)
     labels = measured.labels_of(faces)
-    fitted = judge.fit(asked.features, faces, labels, EXPRESSIONS, listen=listen)
+    fitted = judge.fit(
+        asked.features, faces, labels, EXPRESSIONS, listen=listen, cache=cache_folder()
+    )
     tools = measured.Tools(method, open_model("reader"), fitted, embed)
     network = weights / read_manifest(weights)[name]["file"]
     depends = {"network": network_hash(network), "judge": asked.features}

@@ -27,14 +27,14 @@ def faces(settings: Settings, folder: str | None) -> FaceSet:
     """The faces of `folder`, or of the environment's for None; drawn ones for data="drawn"."""
     if _is_drawn(settings):
         return drawn.draw(settings.seed)
-    return face_sets.load(face_sets.data_folder(folder), _cache())
+    return face_sets.load(face_sets.data_folder(folder), cache_folder())
 
 
 def windows(settings: Settings, folder: str | None, sources: str) -> WindowSet:
     """The large faces of `folder` that are of `sources`, likewise; drawn ones are of no source."""
     if _is_drawn(settings):
         return drawn.windows(settings.seed)
-    return window_sets.load(face_sets.data_folder(folder), _cache(), sources)
+    return window_sets.load(face_sets.data_folder(folder), cache_folder(), sources)
 
 
 def scenes(settings: Settings, folder: str | None) -> SceneSet:
@@ -44,7 +44,8 @@ def scenes(settings: Settings, folder: str | None) -> SceneSet:
     return scene_sets.load(face_sets.data_folder(folder))
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where what is read or computed once is kept."""
     return Path(os.environ.get(CACHE_VARIABLE, "cache"))
 
 

@@ -11,8 +11,11 @@ difference from the mean neutral face of its own set, and the faces are taken ev
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,6 +27,7 @@ from torch.nn import functional as F
 
 from facepaint.errors import LabError
 from facepaint.face import FloatArray
+from facepaint.files import write_whole
 from facepaint.lab import loop, precision
 from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.pictures import picture
@@ -109,10 +113,12 @@ def fit(
     decay: float = 0.5,
     seed: int = 0,
     listen: loop.Listener | None = None,
+    cache: Path | None = None,
 ) -> Judge:
     """A judge on features `name`. labels: [N], the place in `classes` of each face, -1 for none.
 
-    At most `most` faces of each class are taken. Raises LabError where a class has none.
+    At most `most` faces of each class are taken. cache: a folder that keeps the real faces'
+    features for the next time, which are most of the work. Raises LabError where a class has none.
     """
     rng = np.random.default_rng(seed)
     chosen = []
@@ -124,8 +130,8 @@ def fit(
     learnt = np.concatenate(chosen)
     real = np.flatnonzero(faces.held_out & (labels >= 0))
     extract = extractor(name)
-    shown = [picture(faces, int(i), _SIZE, True) for i in (*learnt, *real)]
-    seen, ceiling = np.split(features(extract, shown, listen), [len(learnt)])
+    rows = np.concatenate([learnt, real])
+    seen, ceiling = np.split(_kept(name, faces, rows, extract, cache, listen), [len(learnt)])
     lens = _lens(seen, faces.sources[learnt], labels[learnt] == 0)
     linear = _logistic(lens(seen, faces.sources[learnt]), labels[learnt], len(classes), decay)
     fitted = (
@@ -139,6 +145,30 @@ def fit(
         if named:
             judge.accuracy[label] = float(np.mean(named))
     return judge
+
+
+def _kept(
+    name: str,
+    faces: FaceSet,
+    rows: npt.NDArray[np.intp],
+    extract: Extract,
+    cache: Path | None,
+    listen: loop.Listener | None,
+) -> FloatArray:
+    """Features [N, D] of those faces, from the cache where they are there."""
+    path = None
+    if cache is not None:
+        of = (name.encode(), faces.subjects.tobytes(), faces.landmarks.tobytes(), rows.tobytes())
+        path = cache / f"judged-{hashlib.sha256(b''.join(of)).hexdigest()[:12]}.npy"
+        if path.exists():
+            return np.asarray(np.load(path, allow_pickle=False), np.float32)
+    seen = features(extract, [picture(faces, int(i), _SIZE, True) for i in rows], listen)
+    if path is not None:
+        whole = io.BytesIO()
+        np.save(whole, seen)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, whole.getvalue())
+    return seen
 
 
 def _evenly(rows: npt.NDArray[Any], sources: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
