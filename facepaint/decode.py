@@ -18,7 +18,9 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from facepaint import photo as settings
+from facepaint.bounds import Bounded, check_scans
 from facepaint.errors import PhotoError
+from facepaint.libtiff import hush
 from facepaint.photo import ADVICE, FORMATS, Bytes, Metadata, Photo, error
 from facepaint.xmp import EXTENDED, Packet, XMPError, join
 
@@ -98,6 +100,10 @@ def _decode(source: IO[bytes] | Image.Image, name: str) -> Photo:
         image = source if isinstance(source, Image.Image) else _open(source, name)
         if image.width * image.height > _most_pixels(image):
             raise Image.DecompressionBombError
+        if image.format == "TIFF":
+            hush()
+        if image.format in ("JPEG", "MPO") and not isinstance(source, Image.Image):
+            check_scans(source, image.width * image.height)
         image.load()
         return _from_image(image, name, _is_lossless(image, source), image is not source)
     except Image.DecompressionBombError as cause:
@@ -117,13 +123,18 @@ def _most_pixels(image: Image.Image | None) -> int:
 
 def _open(file: IO[bytes], name: str) -> Image.Image:
     try:
-        return Image.open(file, formats=tuple(set(FORMATS.values())))
+        return identified(file)
     except UnidentifiedImageError as cause:
         file.seek(0)
         head = file.read(64)
         kinds = (kind for start, kind in _SIGNATURES.items() if re.match(start, head, re.DOTALL))
         complaint = f"{next(kinds, 'is not an image')} file" if head else "is empty"
         raise error(f"{name} {complaint}; {ADVICE}") from cause
+
+
+def identified(file: IO[bytes]) -> Image.Image:
+    """The image in a file, its header read and no pixel yet; raises as Pillow does."""
+    return Image.open(cast(IO[bytes], Bounded(file)), formats=tuple(set(FORMATS.values())))
 
 
 def _is_lossless(image: Image.Image, source: IO[bytes] | Image.Image) -> bool:
