@@ -12,12 +12,14 @@ import hashlib
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -245,7 +247,7 @@ def _edited(job: Job, names: list[str], workers: int) -> Iterator[Line]:
     # spawned, not forked: a forked ONNX Runtime hangs
     context = multiprocessing.get_context("spawn")
     count = min(workers, len(names))
-    with ProcessPoolExecutor(count, context, _load, (job,)) as pool:
+    with ProcessPoolExecutor(count, context, _begin, (job,)) as pool:
         yield from _drained(pool, names, count * _AHEAD)
 
 
@@ -260,13 +262,29 @@ def _drained(pool: ProcessPoolExecutor, names: Iterable[str], ahead: int) -> Ite
                 return
             finished, flying = wait(flying, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in finished)
-    except BrokenProcessPool as error:
+    except BaseException as error:
+        pool.shutdown(cancel_futures=True)  # or what was handed out would all be done first
+        if not isinstance(error, BrokenProcessPool):
+            raise
         raise PhotoError(
             "a worker was killed (out of memory?); what is done is kept, --resume goes on"
         ) from error
 
 
 _WORKER: dict[str, Any] = {}  # of this process: its job and its painter, loaded once
+
+
+def _begin(job: Job) -> None:
+    """In a process of its own, which must not outlive the one that started it: killed, that cannot
+    tell it, and it would wait for photos for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _load(job)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _load(job: Job) -> None:
