@@ -1,7 +1,7 @@
 """Bounds: how much work a photo's file may ask for, where Pillow and libjpeg set no end.
 
 A JPEG or PNG can have millions of empty parts, each of which Pillow reads and some of which it
-keeps; and a JPEG of a few kilobytes can have thousands of scans, each of which goes over all pixels.
+keeps; and a small JPEG can have thousands of scans, each of which goes over all pixels.
 """
 
 from __future__ import annotations

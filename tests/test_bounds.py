@@ -1,4 +1,4 @@
-"""Small files that ask for much work: of many scans, of many parts; and what libtiff says of itself."""
+"""Small files that ask for much work: of many scans, of many parts; and what libtiff says."""
 
 from __future__ import annotations
 
