@@ -19,6 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -271,7 +272,10 @@ def _drained(pool: ProcessPoolExecutor, names: Iterable[str], ahead: int) -> Ite
                 return
             finished, flying = wait(flying, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in finished)
-    except BrokenProcessPool as error:
+    except BaseException as error:
+        pool.shutdown(cancel_futures=True)  # or what was handed out would all be done first
+        if not isinstance(error, BrokenProcessPool):
+            raise
         raise PhotoError(
             "a worker was killed (out of memory?); what is done is kept, --resume goes on"
         ) from error
@@ -281,17 +285,16 @@ _WORKER: dict[str, Any] = {}  # of this process: its job and its painter, loaded
 
 
 def _begin(job: Job) -> None:
-    """What a process does first that is one of several: it ends with the one that started it, or it
-    would wait for ever where that was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    """In a process of its own, which must not outlive the one that started it: killed, that cannot
+    tell it, and it would wait for photos for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _load(job)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _load(job: Job) -> None:

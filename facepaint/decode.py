@@ -18,7 +18,10 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from facepaint import photo as settings
+from facepaint.bounds import Bounded, check_scans
 from facepaint.errors import PhotoError
+from facepaint.exif import with_types
+from facepaint.libtiff import hush
 from facepaint.photo import ADVICE, FORMATS, Bytes, Metadata, Photo, error
 from facepaint.xmp import EXTENDED, Packet, XMPError, join
 
@@ -30,6 +33,7 @@ _SIGNATURES = {  # how files begin, as regular expressions
     rb"....ftyp(hei|hev|mif|msf)": "is a HEIC",
     rb"\xff\xd8|\x89PNG|RIFF....WEBP|II\*\0|MM\0\*": "is a truncated or damaged",
 }
+_EXIF = b"Exif\0\0"  # what stands before the TIFF structure
 _BAND = 1 << 21  # pixels that are converted at a time
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
 _XMP_EXTENSION = re.compile(  # digest of the whole, its length, offset of this part, the part
@@ -38,6 +42,7 @@ _XMP_EXTENSION = re.compile(  # digest of the whole, its length, offset of this 
 # TIFF keeps these beside the EXIF tags, but they say how its own pixels are stored.
 _LAYOUT_TAGS = {*range(254, 267), 273, *range(277, 282), 284, *range(288, 293), *range(317, 348)}
 _LAYOUT_TAGS |= {*range(512, 522), 529, 530, 532, 700, 33723, 34377, 34675, 37724}
+_LAYOUT_TAGS |= {ExifTags.IFD.Interop}  # belongs below Exif; Pillow reads no TIFF that has it here
 
 
 def decode(source: Any) -> Photo:
@@ -98,6 +103,10 @@ def _decode(source: IO[bytes] | Image.Image, name: str) -> Photo:
         image = source if isinstance(source, Image.Image) else _open(source, name)
         if image.width * image.height > _most_pixels(image):
             raise Image.DecompressionBombError
+        if image.format == "TIFF":
+            hush()
+        if image.format in ("JPEG", "MPO") and not isinstance(source, Image.Image):
+            check_scans(source, image.width * image.height)
         image.load()
         return _from_image(image, name, _is_lossless(image, source), image is not source)
     except Image.DecompressionBombError as cause:
@@ -117,13 +126,18 @@ def _most_pixels(image: Image.Image | None) -> int:
 
 def _open(file: IO[bytes], name: str) -> Image.Image:
     try:
-        return Image.open(file, formats=tuple(set(FORMATS.values())))
+        return identified(file)
     except UnidentifiedImageError as cause:
         file.seek(0)
         head = file.read(64)
         kinds = (kind for start, kind in _SIGNATURES.items() if re.match(start, head, re.DOTALL))
         complaint = f"{next(kinds, 'is not an image')} file" if head else "is empty"
         raise error(f"{name} {complaint}; {ADVICE}") from cause
+
+
+def identified(file: IO[bytes]) -> Image.Image:
+    """The image in a file, its header read and no pixel yet; raises as Pillow does."""
+    return Image.open(cast(IO[bytes], Bounded(file)), formats=tuple(set(FORMATS.values())))
 
 
 def _is_lossless(image: Image.Image, source: IO[bytes] | Image.Image) -> bool:
@@ -262,7 +276,7 @@ def _exif(image: Image.Image) -> bytes | None:
             del exif[tag]
         if exif:
             exif[ExifTags.Base.Orientation] = 1
-            return exif.tobytes()
+            return _EXIF + with_types(exif.tobytes().removeprefix(_EXIF))
     return None
 
 

@@ -18,11 +18,13 @@ from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 from facepaint import mark, xmp
 from facepaint.errors import PhotoError
+from facepaint.exif import with_types
 from facepaint.files import write_whole
 from facepaint.photo import ADVICE, FORMATS, JPEG_QUALITY, Bytes, Metadata, Photo, error
 
 _SEGMENT = 65_000  # bytes of metadata that fit into one segment of a JPEG
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"  # how segments of XMP begin, and of what did not fit
+_FOLDERS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)  # others hang below these
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 
 
@@ -162,8 +164,7 @@ def _tiff(photo: Photo) -> bytes:
     tags[TiffImagePlugin.STRIPBYTECOUNTS] = len(strip)
     file = io.BytesIO()
     tags.save(file)
-    file.write(strip)
-    return file.getvalue()
+    return with_types(file.getvalue()) + strip
 
 
 def _differences(samples: Bytes) -> Bytes:
@@ -177,7 +178,7 @@ def _add_kept(tags: TiffImagePlugin.ImageFileDirectory_v2, kept: Metadata) -> No
     exif = Image.Exif()
     exif.load(kept.exif or b"")
     for tag in exif:
-        tags[tag] = _folder(exif, tag) if tag in tuple(ExifTags.IFD) else exif[tag]
+        tags[tag] = _folder(exif, tag) if tag in _FOLDERS else exif[tag]
     if kept.dpi:
         tags[TiffImagePlugin.RESOLUTION_UNIT] = 2  # inch
         tags[TiffImagePlugin.X_RESOLUTION], tags[TiffImagePlugin.Y_RESOLUTION] = kept.dpi

@@ -72,7 +72,7 @@ def _sweep(folder: Path) -> None:
     """Remove the temporary files in a folder whose writers are dead."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            if _TEMPORARY.fullmatch(path.name):
+            if _TEMPORARY.fullmatch(path.name) and path.is_file():  # opening a pipe would wait
                 _remove_if_dead(path)
 
 

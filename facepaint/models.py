@@ -19,10 +19,25 @@ import onnxruntime as ort
 from facepaint.errors import WeightsError
 from facepaint.files import write_whole
 from facepaint.names import DEFAULT_METHOD
+from facepaint.onnxcard import card_in
 
 WEIGHTS = Path(__file__).with_name("weights")
 MANIFEST = "manifest.json"
-CARD_KEY = "facepaint.card"
+# What the runtime's networks take and give; a foreign one is refused before it is run.
+_TAKES = {
+    "reader": {"crops"},
+    "painter": {"crops", "change"},
+    "refiner": {"painted", "before", "cover"},
+    "cyclegan": {"crops"},
+    "maskrcnn": {"picture"},
+}
+_GIVES = {
+    "reader": {"landmarks", "blendshapes", "confidence", "expressions"},
+    "painter": {"flow", "mask", "paint", "shade"},
+    "refiner": {"residual"},
+    "cyclegan": {"happy", "neutral"},
+    "maskrcnn": {"boxes", "scores", "masks"},
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +50,11 @@ class Model:
 
     def __call__(self, **inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         names = [output.name for output in self.session.get_outputs()]
-        return dict(zip(names, self.session.run(names, inputs), strict=True))
+        try:
+            return dict(zip(names, self.session.run(names, inputs), strict=True))
+        except Exception as error:  # its inputs have other shapes, or it is broken within
+            what = f"the network {self.card.get('name')} cannot be run ({error})"
+            raise WeightsError(f"{what[:300]}; install FacePaint again") from error
 
     def shape(self, name: str) -> list[Any]:
         """The shape of an input: numbers, and names of what may vary."""
@@ -50,10 +69,19 @@ def open_model(name: str, folder: Path = WEIGHTS) -> Model:
     another model under this name.
     """
     data, digest = _verified(name, folder)
-    model = _opened(data, digest, f"{folder}: {name}")
-    if model.card.get("name") != name:
+    card = _card(data, f"{folder}: {name}")
+    if card.get("name") != name:
         raise WeightsError(f"{folder}: what is there as the {name} is another model")
+    model = _opened(data, digest, card, f"{folder}: {name}")
+    if not _fits(name, model.session):
+        raise WeightsError(f"{folder}: what is there as the {name} takes or gives something else")
     return model
+
+
+def _fits(name: str, session: ort.InferenceSession) -> bool:
+    """Whether a network has the inputs and outputs that one of its name must have."""
+    takes, gives = ({i.name for i in x} for x in (session.get_inputs(), session.get_outputs()))
+    return bool(takes == _TAKES.get(name, takes) and gives == _GIVES.get(name, gives))
 
 
 def open_file(path: Path) -> Model:
@@ -62,17 +90,24 @@ def open_file(path: Path) -> Model:
         data = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
-    return _opened(data, hashlib.sha256(data).hexdigest(), str(path))
+    card = _card(data, str(path))
+    return _opened(data, hashlib.sha256(data).hexdigest(), card, str(path))
 
 
-def _opened(data: bytes, digest: str, what: str) -> Model:
+def _card(data: bytes, what: str) -> dict[str, Any]:
+    try:
+        return card_in(data)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{what} is not a model of FacePaint's") from error
+
+
+def _opened(data: bytes, digest: str, card: dict[str, Any], what: str) -> Model:
     options = ort.SessionOptions()
     # one thread a network: they are small, and the same order of sums gives the same result
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        card = dict(json.loads(session.get_modelmeta().custom_metadata_map[CARD_KEY]))
     except Exception as error:
         raise WeightsError(f"{what} is not a model of FacePaint's") from error
     return Model(session, card, digest)

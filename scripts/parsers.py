@@ -252,7 +252,7 @@ def networks() -> list[bytes]:
 
     node = field(1, b"x") + field(2, b"y") + field(4, b"Identity")
     graph = field(1, node) + field(2, b"g") + field(11, tensor(b"x")) + field(12, tensor(b"y"))
-    card = field(1, b"facepaint.card") + field(2, b'{"name": "reader"}')
+    card = field(1, b"facepaint.card") + field(2, b'{"name": "other"}')
     return [field(1, 8) + field(7, graph) + field(8, field(2, 17)) + field(14, card)]
 
 
@@ -268,8 +268,8 @@ def check_network(data: bytes) -> None:
 @cache
 def manifests() -> list[bytes]:
     (network,) = networks()
-    entry = {"file": "reader.onnx", "sha256": hashlib.sha256(network).hexdigest()}
-    return [json.dumps({"reader": entry, "painter": entry}, indent=1).encode()]
+    entry = {"file": "other.onnx", "sha256": hashlib.sha256(network).hexdigest()}
+    return [json.dumps({"other": entry, "painter": entry}, indent=1).encode()]
 
 
 def check_manifest(data: bytes) -> None:
@@ -279,7 +279,7 @@ def check_manifest(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
         (folder / "manifest.json").write_bytes(data)
-        (folder / "reader.onnx").write_bytes(network)
+        (folder / "other.onnx").write_bytes(network)
         with refused():
             for name in sorted(read_manifest(folder)):
                 with refused():

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -124,43 +123,6 @@ def test_killed_at_any_moment_nothing_is_lost_or_done_twice(
     assert contents(killed) == contents(whole), "and nothing half written is left"
     names = [json.loads(x)["photo"] for x in (killed / batch.MANIFEST).read_text().splitlines()]
     assert sorted(names) == sorted({*names}) and len(names) == 24
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
-            if int(status.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(status.parent.name))
-    return found
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
-def test_workers_of_a_killed_batch_end_and_another_goes_on(
-    tmp_path: Path, portrait: np.ndarray
-) -> None:
-    source, out = tmp_path / "in", tmp_path / "out"
-    source.mkdir()
-    for n in range(16):
-        Image.fromarray(np.roll(portrait, n, 1)).save(source / f"{n:02}.png")
-    command = [sys.executable, "-m", "facepaint", "batch", str(source), str(out)]
-    command += ["--to", "neutral", "--workers", "2", "--resume"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
-    while not (out / batch.MANIFEST).exists() or not (out / batch.MANIFEST).read_text():
-        assert time.monotonic() < end and process.poll() is None
-        time.sleep(0.02)
-    workers = children(process.pid)
-    assert len(workers) >= 2
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    while any(Path(f"/proc/{pid}").exists() for pid in workers):
-        assert time.monotonic() < end, "they are still there"
-        time.sleep(0.05)
-    assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
-    names = [json.loads(x)["photo"] for x in (out / batch.MANIFEST).read_text().splitlines()]
-    assert sorted(names) == sorted({*names}) and len(names) == 16
-    assert contents(out).keys() == {*names}, "and nothing half written is left"
 
 
 def test_a_manifest_cut_off_in_a_line_is_mended(folder: Path, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,10 +145,51 @@ def test_the_command_clears_away_after_itself(portrait: np.ndarray, tmp_path: Pa
     assert names(tmp_path) == {"a.png"}
 
 
+def running(mark: str) -> list[int]:
+    """The processes whose environment holds a word."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds workers in /proc")
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_the_workers_of_a_stopped_batch_end(
+    sent: signal.Signals, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    source, out, mark = tmp_path / "in", tmp_path / "out", uuid.uuid4().hex
+    source.mkdir()
+    for n in range(30):
+        Image.fromarray(portrait[n:]).save(source / f"{n:02}.png")
+    command = [sys.executable, "-m", "facepaint", "batch", str(source), str(out)]
+    command += ["--to", "neutral", "--workers", "2", "--resume"]
+    environment = ENVIRONMENT | {"FACEPAINT_TEST": mark}
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    until = time.monotonic() + 120
+    while not (out / "manifest.jsonl").exists() or not (out / "manifest.jsonl").read_text():
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    assert len(running(mark)) >= 3
+    process.send_signal(sent)
+    assert process.wait(timeout=60) == (-sent if sent == signal.SIGKILL else 128 + sent)
+    while running(mark) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert running(mark) == []
+    assert len(list(out.glob("*.png"))) < 30, "what was not begun was left"
+    subprocess.run(command, stderr=subprocess.DEVNULL, env=ENVIRONMENT, check=True)
+    assert names(out) == names(source) | {"manifest.jsonl"}
+
+
 def test_only_our_own_leftovers_are_removed(tmp_path: Path) -> None:
     theirs = {".facepaint-.tmp", ".0123456789abcdef.tmp", "notes.tmp", ".facepaint-zz.tmp"}
     for name in theirs | {".facepaint-0123456789abcdef.tmp"}:
         (tmp_path / name).touch()
+    if hasattr(os, "mkfifo"):  # a pipe of that name is not ours, and to open it would wait for ever
+        os.mkfifo(tmp_path / ".facepaint-fedcba9876543210.tmp")
+        theirs |= {".facepaint-fedcba9876543210.tmp"}
     files.write_whole(tmp_path / "a", b"a")
     assert names(tmp_path) == theirs | {"a"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -190,8 +191,8 @@ def test_four_steps_and_four_more_are_eight(
 
 
 def test_killed_at_any_moment_it_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    """SIGKILL in the midst of the steps, or of a checkpoint's writing, and then --resume."""
-    table = table_of("cyclegan", steps=40, save_every=1)
+    """SIGKILL and SIGTERM in the midst of the steps, or of a checkpoint's writing; --resume."""
+    table = table_of("cyclegan", steps=60, save_every=1)
     (tmp_path / "small.toml").write_text(
         "\n".join(f"{k} = {json.dumps(v)}" for k, v in table.items())
     )
@@ -200,17 +201,21 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_end(tmp_path: Path) -> None
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([*command, str(whole)], check=True, env=environment, **quiet)
-    process = subprocess.Popen([*command, str(killed)], env=environment, **quiet)
-    while not (killed / loop.CHECKPOINT).exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    time.sleep(0.3)
-    process.kill()
-    process.wait()
-    assert loop.read_checkpoint(killed)["step"] < 40
+    file, seen, resume = killed / loop.CHECKPOINT, 0.0, list[str]()
+    for sent in (signal.SIGKILL, signal.SIGTERM):
+        process = subprocess.Popen([*command, str(killed), *resume], env=environment, **quiet)
+        while not file.exists() or file.stat().st_mtime <= seen:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(sent)
+        assert process.wait() == (-sent if sent == signal.SIGKILL else 128 + sent)
+        assert loop.read_checkpoint(killed)["step"] < 60
+        seen, resume = file.stat().st_mtime, ["--resume"]
     subprocess.run([*command, str(killed), "--resume"], check=True, env=environment, **quiet)
     one, two = weights(whole), weights(killed)
     assert all(torch.equal(one[k], two[k]) for k in one)
+    assert not [p for p in killed.rglob("*") if p.suffix == ".tmp"]
 
 
 TWO = """

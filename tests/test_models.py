@@ -9,10 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import facepaint
-from facepaint.models import CARD_KEY, MANIFEST, WEIGHTS, open_model, read_manifest, write_entry
+from facepaint.models import MANIFEST, WEIGHTS, open_file, open_model, read_manifest, write_entry
+from facepaint.onnxcard import CARD_KEY, card_in
 
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 NAMES = sorted(read_manifest())
@@ -101,7 +104,50 @@ def test_a_network_that_is_not_what_it_is_called_is_refused(card: object, tmp_pa
     folder = onnx_folder(tmp_path, "reader", card)
     with pytest.raises(facepaint.WeightsError):
         open_model("reader", folder)
-    assert open_model("reader", onnx_folder(tmp_path, "reader", {"name": "reader"})).sha256
+    assert open_model("other", onnx_folder(tmp_path, "other", {"name": "other"})).sha256
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_of_another_kind_is_refused(name: str, copy: Path, tmp_path: Path) -> None:
+    """Its hash and card are right, but it takes and gives something else."""
+    card = open_model(name).card
+    folder = onnx_folder(copy, name, card)
+    with pytest.raises(facepaint.WeightsError, match="something else"):
+        open_model(name, folder)
+    Image.new("RGB", (90, 90)).save(tmp_path / "a.png")
+    if name in ("reader", "painter"):
+        command = ["edit", str(tmp_path / "a.png"), "--to", "happy", "--weights", str(folder)]
+        done = subprocess.run(
+            [sys.executable, "-m", "facepaint", *command], capture_output=True, text=True
+        )
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_what_a_network_cannot_run_is_one_line() -> None:
+    with pytest.raises(facepaint.WeightsError, match="cannot be run") as error:
+        open_model("reader")(crops=np.zeros((1, 8, 8, 3), np.uint8))
+    assert str(error.value).isprintable()
+
+
+def test_a_foreign_file_is_refused_before_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: opened.append(1))
+    for card in (None, {}, [], {"name": "painter"}, "reader"):
+        folder = onnx_folder(tmp_path, "reader", card)
+        with pytest.raises(facepaint.WeightsError):
+            open_model("reader", folder)
+        if card is None:
+            with pytest.raises(facepaint.WeightsError):
+                open_file(folder / "x.onnx")
+    for name in NAMES:
+        data = (WEIGHTS / read_manifest()[name]["file"]).read_bytes()
+        assert card_in(data)["name"] == name
+        (tmp_path / "y.onnx").write_bytes(data[: len(data) // 2])
+        with pytest.raises(facepaint.WeightsError):
+            open_file(tmp_path / "y.onnx")
+    assert not opened
 
 
 def test_a_card_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:

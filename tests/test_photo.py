@@ -313,6 +313,33 @@ def test_metadata_survives_from_any_format_to_any(source, target):
         assert image.info["dpi"] == pytest.approx((200, 300), abs=0.1)
 
 
+@pytest.mark.parametrize("source", FORMATS)
+@pytest.mark.parametrize("target", FORMATS)
+def test_exif_of_no_type_stays_so(source, target):
+    """Pillow would write it as bytes (1); the standard says undefined (7)."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Drawn"
+    exif[ExifTags.IFD.Exif] = {0x9101: b"\1\2\3\0", 0x9286: b"ASCII\0\0\0hello"}
+    exif[ExifTags.IFD.GPSInfo] = {0x001B: b"ASCII\0\0\0GPS"}
+    data = Photo.read(encoded(drawing(), source, exif=exif.tobytes())).encode(target)
+    for tag in (0x9101, 0x9286, 0x001B):
+        kinds = [struct.pack("<HH", tag, kind) in data for kind in (1, 7)]
+        kinds_big = [struct.pack(">HH", tag, kind) in data for kind in (1, 7)]
+        assert [False, True] in (kinds, kinds_big), hex(tag)
+    again = Image.open(io.BytesIO(data)).getexif()
+    assert again.get_ifd(ExifTags.IFD.Exif)[0x9286] == b"ASCII\0\0\0hello"
+    assert again.get_ifd(ExifTags.IFD.GPSInfo)[0x001B] == b"ASCII\0\0\0GPS"
+
+
+@pytest.mark.parametrize("place", [8, 10, 0, 2**32 - 1])
+def test_exif_that_leads_in_a_circle_or_nowhere(place):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[0xA005], exif[0x927C] = "Drawn", place, b"note"
+    for kind in FORMATS:
+        again = Photo.read(Photo.read(encoded(drawing(), "JPEG", exif=exif.tobytes())).encode(kind))
+        assert b"Drawn" in again.metadata.exif
+
+
 def test_camera_files_of_pillow_are_kept_too():
     options = {"exif": camera_exif(6), "icc_profile": SRGB, "dpi": (200, 300)}
     for kind in ("JPEG", "TIFF"):

@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 
 import facepaint
+from facepaint.mark import marks_in
 from facepaint.web.limits import Limits
 
 httpx = pytest.importorskip("httpx", reason="the extra dev is not installed")
@@ -118,7 +119,7 @@ def test_an_edit_is_what_the_library_returns(
         answer = edit(ask, photo, asked, like)
         assert answer.status_code == 200, (asked, answer.text)
         assert answer.content == painter.edit(photo, **given), asked
-        assert answer.content != photo
+        assert marks_in(facepaint.Photo.read(answer.content).metadata.xmp), "and is marked"
     assert edit(ask, jpeg, {"to": "sad"}).headers["content-type"] == "image/jpeg"
 
 

@@ -20,7 +20,7 @@ from facepaint.files import write_whole
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import read_checkpoint
 from facepaint.lab.methods import of_run
-from facepaint.models import CARD_KEY
+from facepaint.onnxcard import CARD_KEY
 
 OPSET = 17
 TOLERANCE = 1e-3

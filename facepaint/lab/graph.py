@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from facepaint.align import CROP
 from facepaint.errors import LabError
-from facepaint.models import CARD_KEY
+from facepaint.onnxcard import CARD_KEY
 
 
 def read_weights(path: Path) -> tuple[str, dict[str, Tensor]]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from facepaint.decode import identified
 from facepaint.detect import Detector, detect
 from facepaint.face import Box, Face
 from facepaint.painter import Painter
-from facepaint.photo import FORMATS, Bytes, Photo
+from facepaint.photo import Bytes, Photo
 from facepaint.web.faults import TooLarge
 from facepaint.web.limits import Limits
 
@@ -35,7 +36,7 @@ class Bench:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                with Image.open(io.BytesIO(data), formats=tuple(set(FORMATS.values()))) as image:
+                with identified(io.BytesIO(data)) as image:
                     pixels = image.width * image.height
         except Image.DecompressionBombError:
             pixels = self.limits.pixels + 1

@@ -169,7 +169,8 @@ class Samples:
         rest = np.where(GAZE, asked, have + strength * (self.targets[NEUTRAL] - have))
         rest = np.clip(rest, 0, 1).astype(np.float32)
         still = moves.moved(source.points, have, rest, self.linear)
-        return still + strength * self._shares.marked / far * self.moves[e]
+        moved = still + strength * self._shares.marked / far * self.moves[e]
+        return np.asarray(moved, np.float32)
 
     def _folds(self, source: _Seen, points: FloatArray, name: FloatArray) -> dict[str, Any]:
         """The shade that a single asked by name shall have at its new landmarks, and whether it is
