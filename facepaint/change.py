@@ -15,15 +15,16 @@ from facepaint.names import BLENDSHAPES, EXPRESSIONS, REGIONS
 # An expression leaves the gaze where it is.
 GAZE = np.array([name.startswith("eyeLook") for name in BLENDSHAPES])
 
-_RAISED = 0.05  # above neutral, from which a blendshape belongs to the expression
+_MAIN = 0.5  # of an expression's largest raise above neutral: from there on they make it up
 Targets = Mapping[str, npt.NDArray[np.float32]]
 
 
 def change(edit: Edit, face: Face, targets: Targets) -> FloatArray:
     """What must be added to the face's blendshapes, float32 [52], -1 to 1.
 
-    targets: the blendshapes [52] of each expression. What an expression raises above neutral it
-    never lowers: a smile wider than the mean of all smiles is not made smaller by asking for happy.
+    targets: the blendshapes [52] of each expression. What an expression raises most above neutral
+    it never lowers: a smile wider than the mean of all smiles is not made smaller by asking for
+    happy. But the trace of a smile in angry faces does not keep one.
     The gaze stays but where it is set by name.
     """
     have = face.blendshapes
@@ -58,7 +59,8 @@ def _difference(edit: Edit, face: Face, targets: Targets) -> npt.NDArray[np.floa
         return np.zeros(len(BLENDSHAPES), np.float32)
     target, neutral = targets[edit.to], targets["neutral"]
     difference = np.where(GAZE, 0, target - have)
-    own = target > neutral + _RAISED
+    raised = target - neutral
+    own = raised > max(_MAIN * float(raised.max()), 0.05)
     return np.where(own, np.maximum(difference, 0), difference).astype(np.float32)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,11 +32,21 @@ def test_full_strength_reaches_the_target_but_for_the_gaze(to: str) -> None:
     face = a_face()
     reached = face.blendshapes + change(Edit(to), face, TARGETS)
     gaze = np.array([n.startswith("eyeLook") for n in BLENDSHAPES])
-    own = TARGETS[to] > TARGETS["neutral"] + 0.05
+    raised = TARGETS[to] - TARGETS["neutral"]
+    own = raised > max(raised.max() / 2, 0.05)
     kept = own & (face.blendshapes > TARGETS[to])
     assert np.allclose(reached[~gaze & ~kept], TARGETS[to][~gaze & ~kept], atol=1e-6)
     assert np.array_equal(reached[gaze | kept], face.blendshapes[gaze | kept])
     assert (to == "neutral") == (not kept.any())
+
+
+def test_a_trace_of_a_smile_in_an_expression_keeps_none() -> None:
+    smile, brow = BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("browDownLeft")
+    targets = {e: np.zeros(52, np.float32) for e in EXPRESSIONS}
+    targets["angry"][[smile, brow]] = 0.15, 0.6
+    face = replace(a_face(), blendshapes=np.full(52, 0.9, np.float32))
+    asked = change(Edit("angry"), face, targets)
+    assert asked[smile] == pytest.approx(0.15 - 0.9) and asked[brow] == 0
 
 
 def test_change_is_linear_in_strength_and_zero_at_zero() -> None:
