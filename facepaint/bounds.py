@@ -44,6 +44,17 @@ class Bounded:
         return getattr(self._file, name)
 
 
+def png_pixels(file: IO[bytes]) -> int:
+    """The pixels that a PNG's header tells of, 0 for any other file; left at its start. Of an
+    animated one Pillow takes the memory of a whole frame as it opens it."""
+    file.seek(0)
+    head = file.read(24)
+    file.seek(0)
+    if len(head) < 24 or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
+        return 0
+    return int.from_bytes(head[16:20], "big") * int.from_bytes(head[20:24], "big")
+
+
 def check_scans(file: IO[bytes], pixels: int) -> None:
     """Raise PhotoError where the JPEG in a file has more scans, or other parts, than one of its
     size may have. The file is left where it was."""

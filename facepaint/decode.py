@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from facepaint import photo as settings
-from facepaint.bounds import Bounded, check_scans
+from facepaint.bounds import Bounded, check_scans, png_pixels
 from facepaint.errors import PhotoError
 from facepaint.exif import with_types
 from facepaint.libtiff import hush
@@ -137,6 +137,8 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
 
 def identified(file: IO[bytes]) -> Image.Image:
     """The image in a file, its header read and no pixel yet; raises as Pillow does."""
+    if png_pixels(file) > settings.MAX_PIXELS:
+        raise Image.DecompressionBombError
     return Image.open(cast(IO[bytes], Bounded(file)), formats=tuple(set(FORMATS.values())))
 
 

@@ -55,6 +55,18 @@ def test_scans_that_would_take_minutes_take_none() -> None:
     assert len(data) < 4e6 and time.process_time() - began < 5
 
 
+def test_an_animated_png_of_gigapixels_is_refused_before_it_takes_their_memory() -> None:
+    frames = [Image.new("RGB", (36, 24), c) for c in ("red", "blue")]
+    data = saved(frames[0], "PNG", save_all=True, append_images=frames[1:])
+    assert b"acTL" in data and Photo.read(data).pixels.shape == (24, 36, 3)
+    header = b"IHDR" + struct.pack(">II", 36, 0x8000018) + data[24:29]
+    huge = data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+    began = time.process_time()
+    with pytest.raises(PhotoError, match="more than 120 megapixels"):
+        Photo.read(huge)
+    assert time.process_time() - began < 1
+
+
 def test_scans_cannot_hide_behind_an_end_that_is_none() -> None:
     comment = b"\xff\xfe\0\x04\xff\xd9"
     data = scanned(bounds.MAX_SCANS)
