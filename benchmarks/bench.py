@@ -92,7 +92,9 @@ def cyclegan_pass(repeats: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cyclegan.onnx"
         crop = torch.rand(1, 3, 256, 256)
-        torch.onnx.export(network, (crop,), path, input_names=["x"], output_names=["y"])
+        torch.onnx.export(
+            network, (crop,), path, input_names=["x"], output_names=["y"], dynamo=False
+        )
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
