@@ -12,7 +12,7 @@ import pytest
 
 import facepaint
 from facepaint import align
-from facepaint.change import named
+from facepaint.change import GAZE, named
 from facepaint.errors import LabError
 from facepaint.models import WEIGHTS, write_entry
 from facepaint.names import EXPRESSIONS
@@ -23,13 +23,15 @@ onnx = pytest.importorskip("onnx", reason="the lab's extra is not installed")
 from facepaint.lab import features, loop, recipe  # noqa: E402
 from facepaint.lab.data import drawn  # noqa: E402
 from facepaint.lab.data.faces import FaceSet  # noqa: E402
-from facepaint.lab.data.samples import OTHERS, Samples, one_hot  # noqa: E402
+from facepaint.lab.data.samples import NEUTRAL, OTHERS, SMILING, Samples, one_hot  # noqa: E402
 from facepaint.lab.features import Pyramid  # noqa: E402
 from facepaint.lab.methods.painter import (  # noqa: E402
     PainterMethod,
     PainterSettings,
     _fold_loss,
     class_loss,
+    compose,
+    compose_two,
 )
 from facepaint.lab.networks import Strokes  # noqa: E402
 
@@ -342,3 +344,88 @@ def test_a_name_is_asked_of_a_face_that_shows_it_already(
     forgot = facepaint.load(weights_with(tmp_path / "forgot", that_forgot_names))
     without = forgot.repaint(photo, [(sad, facepaint.Edit("sad"))]).pixels
     assert np.array_equal(without, portrait)
+
+
+# --- relays: what is hard to reach in one step is shown in two
+
+
+def test_relays_smile_and_are_asked_for_one_of_the_five(faces: FaceSet) -> None:
+    shares = recipe.settings(PainterSettings, SMALL | {"relays": 0.5, "pairs": 0.25})
+    samples = Samples(shares, faces)
+    rows = samples.draw(np.random.default_rng(0), 12)
+    assert [r["relay"] for r in rows] == [False] * 3 + [True] * 6 + [False] * 3
+    assert not any(r["paired"] for r in rows[3:])
+    for row in rows[3:9]:
+        assert row["blendshapes"][SMILING].mean() > 0.3
+        assert int(row["name"].argmax()) in OTHERS and row["name"].max() > 0
+
+
+def test_relays_without_a_teacher_are_one_clear_line(build: Any, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="relays need a teacher"):
+        build(relays=0.5)
+    with pytest.raises(LabError, match="is a reader, not a painter"):
+        build(relays=0.5, teacher=str(WEIGHTS / "reader.onnx"))
+    with pytest.raises(LabError, match="no checkpoint"):
+        build(relays=0.5, teacher=str(tmp_path / "nothing"))
+
+
+def test_a_relay_is_answered_by_what_the_teacher_makes_in_two_steps(build: Any) -> None:
+    method = build(relays=0.5, pairs=0.5, teacher=str(WEIGHTS / "painter.onnx"))
+    batch = method.sample(np.random.default_rng(1), 6, 0)
+    relays, before = batch["relay"].clone(), batch["partner"].clone()
+    assert relays.any() and not (batch["paired"] & relays).any()
+    method._answer(method._teacher, batch)
+    assert (batch["paired"] | ~relays).all() and not (batch["told"] & relays).any()
+    apart = (batch["partner"].float() - before.float()).abs().flatten(1).mean(1)
+    assert (apart[relays] > 0.5).all() and (apart[~relays] == 0).all()
+    # in two steps by hand, where the photo is sampled twice
+    i = int(relays.nonzero()[0])
+    row = {k: v[i : i + 1] for k, v in batch.items()}
+    teacher, source = method._teacher, row["source"].permute(0, 3, 1, 2) / 255
+    strength = row["name"].max()
+    rest = row["blendshapes"] + strength * (
+        torch.from_numpy(method.targets[NEUTRAL]) - row["blendshapes"]
+    )
+    rest = torch.where(torch.from_numpy(GAZE), row["asked"], rest.clamp(0, 1))
+    quiet = torch.from_numpy(one_hot(NEUTRAL))[None] * strength
+    with torch.no_grad():
+        first = teacher(source, torch.cat([rest - row["blendshapes"], quiet], 1))
+        between = compose(source, first, row["face"])
+        then = teacher(between, torch.cat([row["asked"] - rest, row["name"]], 1))
+        twice = compose(between, then, row["face"])
+    answer = row["partner"].permute(0, 3, 1, 2) / 255
+    assert (answer - twice).abs().mean() < 0.3 * (answer - source).abs().mean()
+
+
+def test_strokes_on_strokes_sample_the_photo_once() -> None:
+    torch.manual_seed(0)
+    ramp = torch.linspace(0.2, 0.7, 128).expand(1, 3, 128, 128).contiguous()
+    face = torch.ones(1, 128, 128)
+
+    def strokes(shift: float, paint: float, shade: float) -> Strokes:
+        flat = [torch.full((1, n, 128, 128), v) for n, v in ((2, shift), (1, 0.5), (3, paint))]
+        return Strokes(*flat, torch.full((1, 1, 128, 128), shade))
+
+    first, then = strokes(0.02, 0.04, 0.1), strokes(-0.03, -0.06, -0.05)
+    inside = np.s_[..., 10:-10, 10:-10]
+    once = compose_two(ramp, first, then, face)
+    twice = compose(compose(ramp, first, face), then, face)
+    # of what is straight nothing is lost by sampling twice, so both ways are the same
+    torch.testing.assert_close(once[inside], twice[inside], atol=1e-4, rtol=0)
+    # of what is not, sampling once keeps more: noise moved by half a pixel there and back is whole
+    noise = torch.rand(1, 3, 128, 128)
+    there, back = strokes(0.5 / 128, 0, 0), strokes(-0.5 / 128, 0, 0)
+    torch.testing.assert_close(
+        compose_two(noise, there, back, face)[inside], noise[inside], atol=1e-4, rtol=0
+    )
+    assert (compose(compose(noise, there, face), back, face) - noise)[inside].abs().mean() > 0.05
+
+
+def test_a_step_with_relays_trains(build: Any, tmp_path: Path) -> None:
+    method = build(
+        relays=0.5, pairs=0.25, weight_grain=1.0, labelled=0, weight_class=0.0,
+        teacher=str(WEIGHTS / "painter.onnx"), steps=2, save_every=2, sheet_every=100,
+    )  # fmt: skip
+    loop.train(method, tmp_path)
+    logged = (tmp_path / "log.jsonl").read_text()
+    assert "pixels" in logged and "nan" not in logged.lower()

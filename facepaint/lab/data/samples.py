@@ -1,4 +1,5 @@
-"""Samples for the painter: pairs of one person, and singles with a change that is asked of them."""
+"""Samples for the painter: pairs of one person, singles with a change that is asked of them, and
+relays, singles that smile and are asked for an expression that is hard to reach from there."""
 
 from __future__ import annotations
 
@@ -30,6 +31,7 @@ HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
 _ALL = range(len(EXPRESSIONS))
 _DEEPEST = 0.22  # shade, a little less than the painter can give
 OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
+_A_SMILE = 0.35  # the mean of SMILING from which on a face smiles
 
 
 class Shares(Protocol):
@@ -37,6 +39,8 @@ class Shares(Protocol):
 
     @property
     def pairs(self) -> float: ...
+    @property
+    def relays(self) -> float: ...
     @property
     def poles(self) -> float: ...
     @property
@@ -81,13 +85,15 @@ class Samples:
         labelled = {e: np.flatnonzero(train & (faces.expressions == e)) for e in _ALL}
         self._labelled = {e: rows for e, rows in labelled.items() if len(rows)}
         sets = sorted(set(faces.sources[train]))
+        self._smiles = self._pool[faces.blendshapes[self._pool][:, SMILING].mean(1) > _A_SMILE]
         self._by_set = {str(s): np.flatnonzero(train & (faces.sources == s)) for s in sets}
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
 
     def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
-        """`count` samples, the pairs first."""
+        """`count` samples: the pairs first, then the relays, where anyone smiles."""
         paired = round(count * self._shares.pairs)
-        return [self._one(rng, i < paired) for i in range(count)]
+        relays = round(count * self._shares.relays) if len(self._smiles) else 0
+        return [self._one(rng, i < paired, paired <= i < paired + relays) for i in range(count)]
 
     def labelled(self, rng: np.random.Generator, count: int, some: int) -> list[dict[str, Any]]:
         """`some` real faces of known expression, each expression as often, as samples of their
@@ -105,9 +111,9 @@ class Samples:
         view.pop("look", None)  # the device lights it as the rest of its row
         return view | {"labelled_blendshapes": seen.blendshapes, "label": np.int64(e)}
 
-    def _one(self, rng: np.random.Generator, paired: bool) -> dict[str, Any]:
+    def _one(self, rng: np.random.Generator, paired: bool, relay: bool) -> dict[str, Any]:
         """One sample; with the same jitter, light and mirroring for source and partner."""
-        i, j = self._pick(rng, paired)
+        i, j = self._pick(rng, paired, relay)
         f = self._faces
         jitter = augment.random_frame(rng, 5, 0.06, 0.02)
         look, flip = augment.Look.draw(rng, 0.7), rng.random() < 0.5
@@ -119,7 +125,9 @@ class Samples:
             name = one_hot(f.expressions[j] if f.expressions[j] != f.expressions[i] else -1)
         else:
             partner = source
-            asked, name = self._ask(rng, source.blendshapes)
+            others = [e for e in OTHERS if e in self._labelled]
+            wanted = int(rng.choice(others)) if relay and others else None
+            asked, name = self._ask(rng, source.blendshapes, wanted)
             points = self._points(source, asked, name)
         real = self._like(rng, str(f.sources[i]), asked)
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
@@ -135,6 +143,7 @@ class Samples:
             "name": name,
             "asked_points": points.astype(np.float32),
             "paired": np.bool_(paired),
+            "relay": np.bool_(relay),
             "face": face_mask(source.points),
             "region": region(points, source.points) * (1 - nose(points)),
             "nose": nose(points),
@@ -142,10 +151,10 @@ class Samples:
             "real_blendshapes": other.blendshapes,
         }
 
-    def _pick(self, rng: np.random.Generator, paired: bool) -> tuple[int, int]:
+    def _pick(self, rng: np.random.Generator, paired: bool, relay: bool) -> tuple[int, int]:
         """A photo and, for a pair, one of the same person with another expression."""
         if not paired or not self._people:
-            i = int(rng.choice(self._pool))
+            i = int(rng.choice(self._smiles if relay else self._pool))
             return i, i
         # larger groups more often, but far from as often as their size
         size = np.sqrt([len(p) for p in self._people])
@@ -201,10 +210,13 @@ class Samples:
             frame, points, blend = mirror(frame, points, blend, self._mirror)
         return _Seen(i, frame, points, blend)
 
-    def _ask(self, rng: np.random.Generator, have: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _ask(
+        self, rng: np.random.Generator, have: FloatArray, wanted: int | None
+    ) -> tuple[FloatArray, FloatArray]:
         """Blendshapes to ask of a single, in part or all, and the name [7] that goes with them: a
-        named expression, or what another shows, which has no name."""
+        named expression (the one that is wanted, if any), or what another shows, without a name."""
         name = self._name(rng, have) if rng.random() < self._shares.named else -1
+        name = name if wanted is None else wanted
         if name >= 0 and rng.random() < 0.5:
             want = self.targets[name].copy()
         else:
@@ -223,7 +235,7 @@ class Samples:
         )
         if not poles or (others and rng.random() < self._shares.others):
             return int(rng.choice(others))
-        mostly = NEUTRAL if have[SMILING].mean() > 0.35 else HAPPY  # what the face is not
+        mostly = NEUTRAL if have[SMILING].mean() > _A_SMILE else HAPPY  # what the face is not
         if mostly in poles and rng.random() < 0.9:
             return mostly
         return int(rng.choice(poles))

@@ -1,12 +1,15 @@
 """The painter: from a crop, a change of blendshapes and an expression's name to a flow, a mask,
 paint and a shade.
 
-Two kinds of samples. A *pair* shows one person with two expressions; the second photo is laid over
-the first and is the answer. A *single* has no answer; where its landmarks should go is predicted
-by a linear map (`facepaint.lab.data.moves`), and the reader says whether the result shows what was
-asked. A critic that sees a face beside its blendshapes judges both (projection discriminator,
-Miyato & Koyama 2018; hinge loss; R1, Mescheder et al. 2018). Where it looks through features it
-also names expressions: that is learned on labelled faces, and asked of results with a name.
+Three kinds of samples. A *pair* shows one person with two expressions; the second photo is laid
+over the first and is the answer. A *single* has no answer; where its landmarks should go is
+predicted by a linear map (`facepaint.lab.data.moves`), and the reader says whether the result shows
+what was asked. A *relay* is a single that smiles and is asked for another named expression; its
+answer is what a painter trained before, the teacher, makes of it in two steps, neutral first
+(distillation, Hinton et al. 2015). A critic
+that sees a face beside its blendshapes judges all (projection discriminator, Miyato & Koyama 2018;
+hinge loss; R1, Mescheder et al. 2018). Where it looks through features it also names expressions:
+that is learned on labelled faces, and asked of results with a name.
 """
 
 from __future__ import annotations
@@ -66,22 +69,24 @@ _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to
 
 @dataclass(frozen=True)
 class PainterSettings(Augmented):
-    """width: channels at full size. pairs: share of samples that are pairs; poles: share of those
-    that are happy and neutral. named: share of singles asked for a named expression, the rest for
-    another person's; others: share of those named that are neither happy nor neutral; marked: how
-    far these move landmarks, the root of the mean square of their coordinates in crop pixels;
-    folds: how many times as deep as people's mean the folds of these are. labelled:
-    labelled faces beside each batch, at most as many as it has samples, from which the critic
-    learns to name expressions. reader: a run, a checkpoint or an exported .onnx of the reader that
-    judges results, "" for none. features: the critic looks through "mobilenet_v2", and pairs are
-    compared there too; "" for a critic on pixels. critic_from: the step at which the critic's voice
-    begins. r1: weight of its gradient penalty, on pixels. region_limit: share of the mouth and eyes
-    that paint may cover for free. weight_*: of the losses; weight_class, of the expression that the
-    critic names in results, is for one that looks through features: a critic on pixels names
-    none."""
+    """width: channels at full size. pairs, relays: share of samples that are pairs, and relays;
+    poles: share of pairs that are happy and neutral. teacher: a run, a checkpoint or an exported
+    .onnx of the painter that answers relays, "" for none. named: share of singles asked for a
+    named expression, the rest for another person's; others: share of those named that are neither
+    happy nor neutral; marked: how far these move landmarks, the root of the mean square of their
+    coordinates in crop pixels; folds: how many times as deep as people's mean the folds of these
+    are. labelled: labelled faces beside each batch, at most as many as it has samples, from which
+    the critic learns to name expressions. reader: a run, a checkpoint or an exported .onnx of the
+    reader that judges results, "" for none. features: the critic looks through "mobilenet_v2", and
+    pairs are compared there too; "" for a critic on pixels. critic_from: the step at which the
+    critic's voice begins. r1: weight of its gradient penalty, on pixels. region_limit: share of the
+    mouth and eyes that paint may cover for free. weight_*: of the losses; weight_class, of the
+    expression that the critic names in results, is for one that looks through features: a critic on
+    pixels names none."""
 
     width: int = 16
     pairs: float = 0.5
+    relays: float = 0.0
     poles: float = 0.7
     named: float = 0.65
     others: float = 0.5
@@ -89,6 +94,7 @@ class PainterSettings(Augmented):
     folds: float = 2.0
     labelled: int = 6
     reader: str = ""
+    teacher: str = ""
     features: str = ""
     critic_from: int = 1000
     r1: float = 0.2
@@ -103,6 +109,7 @@ class PainterSettings(Augmented):
     weight_region: float = 1.0
     weight_opening: float = 0.3
     weight_colour: float = 1.0
+    weight_grain: float = 0.0
     weight_shade: float = 0.01
     weight_folds: float = 2.0
     weight_blendshapes: float = 1.5
@@ -127,6 +134,9 @@ class PainterMethod:
         self.targets = self._samples.targets
         self._flow_weight = _flow_weight()
         self._reader = _frozen_reader(settings.reader)
+        self._teacher = _frozen_painter(settings.teacher)
+        if settings.relays and self._teacher is None:
+            raise LabError("relays need a teacher: teacher=PATH of a painter trained before")
         self._show = _sheet_rows(faces)
 
     def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
@@ -151,6 +161,8 @@ class PainterMethod:
         self, networks: Networks, batch: Batch, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         s, painter = self.settings, networks["painter"]
+        if self._teacher is not None and batch["relay"].any():
+            self._answer(self._teacher, batch)
         source = to_float(batch["source"])
         change = batch["asked"] - batch["blendshapes"]
         strokes: Strokes = painter(source, torch.cat([change, batch["name"]], 1))
@@ -181,6 +193,27 @@ class PainterMethod:
             parts |= self._judged(networks["critic"], maps or result * 2 - 1, batch)
         total = torch.stack(list(parts.values())).sum()
         return total, parts | {"mask": strokes.mask.detach().mean()}
+
+    @torch.no_grad()
+    def _answer(self, teacher: Painter, batch: Batch) -> None:
+        """Makes pairs of the relays: their partner is what the teacher makes in two steps."""
+        relays = batch["relay"]
+        source, face = to_float(batch["source"][relays]), batch["face"][relays]
+        have, asked, name = (batch[k][relays] for k in ("blendshapes", "asked", "name"))
+        strength = name.amax(1, keepdim=True)
+        neutral = torch.from_numpy(self.targets[NEUTRAL]).to(have)
+        still = (have + strength * (neutral - have)).clamp(0, 1)
+        rest = torch.where(torch.from_numpy(GAZE).to(have.device), asked, still)
+        neutrally = torch.from_numpy(one_hot(NEUTRAL)).to(have) * strength
+        teacher = teacher.to(source.device)
+        with precision.autocast(source.device.type):
+            first: Strokes = teacher(source, torch.cat([rest - have, neutrally], 1))
+            between = compose(source, first, face)
+            then: Strokes = teacher(between, torch.cat([asked - rest, name], 1))
+        answer = compose_two(source, first, then, face).permute(0, 2, 3, 1)
+        batch["partner"][relays] = (answer * 255).round().byte()
+        batch["paired"] = batch["paired"] | relays
+        batch["told"] = batch["told"] & ~relays  # the answer has its folds
 
     def _judged(
         self, critic: nn.Module, seen: Tensor | list[Tensor], batch: Batch
@@ -238,6 +271,8 @@ class PainterMethod:
         inside = losses.hinge(strokes.mask * region_, s.region_limit * float(region_.mean()))
         shade = strokes.shade * face
         grey = strokes.paint.mean(1, keepdim=True)
+        # detail of the paint on skin, with which it sharpens
+        grain = (strokes.paint - F.avg_pool2d(strokes.paint, 5, 1, 2)).abs()
         # told where to paint, or mask and paint wait for each other near zero
         opened = batch["opening"][:, None]
         bare = ((1 - strokes.mask) * opened).sum() / opened.sum().clamp(min=1)
@@ -247,6 +282,7 @@ class PainterMethod:
             + s.weight_region * inside
             + s.weight_opening * bare
             + s.weight_colour * ((strokes.paint - grey).abs() * strokes.mask * face).mean()
+            + s.weight_grain * (grain * strokes.mask * face * (1 - region_)).mean()
             + s.weight_shade * (shade.abs().mean() + losses.smoothness(shade) / CROP * 10)
         )
 
@@ -338,15 +374,33 @@ def compose(source: Tensor, strokes: Strokes, face: Tensor) -> Tensor:
     source [N, 3, H, W]; face [N, H, W] fades every stroke out towards the face's border.
     """
     fade = face[:, None]
+    lit = warp(source, strokes.flow * fade) * torch.exp(strokes.shade * fade)
+    return (lit + strokes.mask * fade * strokes.paint).clamp(0, 1)
+
+
+def warp(source: Tensor, flow: Tensor) -> Tensor:
+    """source [N, C, H, W] where the flow [N, 2, H, W] says that each pixel comes from; linear."""
     size = source.shape[-1]
     centres = (torch.arange(size, device=source.device) + 0.5) / size
     y, x = torch.meshgrid(centres, centres, indexing="ij")
-    grid = (torch.stack([x, y], -1) + (strokes.flow * fade).permute(0, 2, 3, 1)) * 2 - 1
-    warped = F.grid_sample(
+    grid = (torch.stack([x, y], -1) + flow.permute(0, 2, 3, 1)) * 2 - 1
+    taken: Tensor = F.grid_sample(
         source, grid, mode="bilinear", padding_mode="border", align_corners=False
     )
-    lit = warped * torch.exp(strokes.shade * fade)
-    return (lit + strokes.mask * fade * strokes.paint).clamp(0, 1)
+    return taken
+
+
+def compose_two(source: Tensor, first: Strokes, then: Strokes, face: Tensor) -> Tensor:
+    """The result of strokes on the result of others, as `compose` makes it, but with the photo
+    sampled once, since sampling twice would blur it twice."""
+    fade = face[:, None]
+    paint, after = (s.mask * fade * s.paint for s in (first, then))
+    before = torch.cat([first.flow * fade, first.shade * fade, paint], 1)
+    flow, shade, paint = torch.split(warp(before, then.flow * fade), [2, 1, 3], 1)
+    gain = then.shade * fade
+    lit = warp(source, flow + then.flow * fade) * torch.exp(shade + gain)
+    result: Tensor = lit + paint * torch.exp(gain) + after
+    return result.clamp(0, 1)
 
 
 def _fold_loss(strokes: Strokes, batch: Batch) -> Tensor:
@@ -397,18 +451,37 @@ def _flow_weight() -> Tensor:
 
 def _frozen_reader(source: str) -> Reader | None:
     """The reader of a run, of a checkpoint, or of an exported .onnx; None for ""."""
-    if not source:
+    weights = _frozen_weights(source, "reader")
+    if weights is None:
         return None
-    if source.endswith(".onnx"):
-        name, weights = read_weights(Path(source))
-        if name != "reader":
-            raise LabError(f"{source} is a {name}, not a reader")
-    else:
-        weights = read_checkpoint(Path(source))["ema"]["reader"]
     reader = Reader(weights["stem.weight"].shape[0])
     reader.load_state_dict(weights)
     reader = reader.to(memory_format=torch.channels_last)
     return reader.eval().requires_grad_(False)
+
+
+def _frozen_painter(source: str) -> Painter | None:
+    """The painter of a run, of a checkpoint, or of an exported .onnx; None for ""."""
+    weights = _frozen_weights(source, "painter")
+    if weights is None:
+        return None
+    painter = Painter(weights["stem.weight"].shape[0])
+    painter.load_state_dict(weights)
+    return painter.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def _frozen_weights(source: str, name: str) -> dict[str, Tensor] | None:
+    if not source:
+        return None
+    if not source.endswith(".onnx"):
+        averaged = read_checkpoint(Path(source))["ema"]
+        if name not in averaged:
+            raise LabError(f"{source} holds {', '.join(averaged)}, no {name}")
+        return dict(averaged[name])
+    found, weights = read_weights(Path(source))
+    if found != name:
+        raise LabError(f"{source} is a {found}, not a {name}")
+    return weights
 
 
 def _sheet_rows(faces: FaceSet) -> list[tuple[int, int]]:
