@@ -65,12 +65,13 @@ def run(
 
     Returns the manifest's line of each photo, in the order of their names. Raises PhotoError where
     the folder holds no photo, where job.out already holds a batch and `resume` is not asked, or
-    where a result would fall on an original.
+    where a result would fall on an original, or, in a folder that holds no batch yet, on any file.
     """
     photos = find(Path(job.source), Path(job.out))
     if not photos:
         raise PhotoError(f"{job.source}: no photo there ({', '.join(sorted(FORMATS))})")
     _guard(job, resume)
+    _check_targets(job, photos)
     return _run(job, photos, workers, progress)
 
 
@@ -102,9 +103,14 @@ def find(folder: Path, out: Path | None = None) -> list[str]:
         here = Path(home)
         kept = (d for d in folders if not d.startswith(".") and (here / d).resolve() != own)
         folders[:] = sorted(kept)
-        photos = (f for f in files if is_photo(f))
+        photos = (f for f in files if is_photo(f) and not _is_pipe(here / f))
         names += [str((here / f).relative_to(folder)) for f in photos]
     return sorted(names)
+
+
+def _is_pipe(path: Path) -> bool:
+    """Whether it is there and no file: reading it might wait for ever."""
+    return path.exists() and not path.is_file()
 
 
 def is_photo(name: str) -> bool:
@@ -127,6 +133,30 @@ def _guard(job: Job, resume: bool) -> None:
         raise PhotoError(f"{out} is the folder of the photos; name another for the results")
     if (out / MANIFEST).exists() and not resume:
         raise PhotoError(f"{out} holds a batch already; --resume goes on with it")
+
+
+def _check_targets(job: Job, photos: list[str]) -> None:
+    """PhotoError where a result would replace an original, or what no batch has written."""
+    out = Path(job.out)
+    apart(photos, Local(Path(job.source)), Local(out))
+    if out.is_dir() and not (out / MANIFEST).exists():
+        unowned(photos, find(out), job)
+
+
+def unowned(photos: Iterable[str], there: Iterable[str], job: Job) -> None:
+    """PhotoError for the first of the photos that job.out, without a manifest, holds already."""
+    for name in sorted(set(photos) & set(there)):
+        raise PhotoError(f"{job.out}/{name} is there already; name another folder for the results")
+
+
+def apart(photos: Iterable[str], source: Files, out: Files) -> None:
+    """PhotoError where the result of one of the photos would fall on one of them."""
+    originals = {source.real(name): name for name in photos}
+    for name in photos:
+        if (hit := originals.get(out.real(name))) is not None:
+            raise PhotoError(
+                f"the result of {name} would replace {hit}, a photo; name another folder for them"
+            )
 
 
 def kept(out: Path) -> dict[str, Line]:
@@ -153,6 +183,9 @@ class Files(Protocol):
     """The files of a folder by their relative names, wherever it is."""
 
     def has(self, name: str) -> bool: ...
+    def real(self, name: str) -> str:
+        """One and the same for one and the same file, whatever leads to it."""
+
     def read(self, name: str) -> bytes: ...
     def write(self, name: str, data: bytes) -> None:
         """Wholly or not at all, with the folders above it."""
@@ -167,18 +200,27 @@ class Local:
     def has(self, name: str) -> bool:
         return (self.root / name).is_file()
 
+    def real(self, name: str) -> str:
+        return os.path.realpath(self.root / name)
+
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()
 
     def write(self, name: str, data: bytes) -> None:
-        target = Path(os.path.realpath(self.root / name))  # a symbolic link stays one
+        target = Path(self.real(name))  # a symbolic link stays one
         target.parent.mkdir(parents=True, exist_ok=True)
         write(target, data, overwrite=True)
 
 
 def still_holds(name: str, line: Line | None, job: Job, source: Files, out: Files) -> bool:
     """Whether a photo need not be done again: its line says that it went well, it is the same, and
-    so is what is asked."""
+    so is what is asked. One that cannot be read now is done again, so that its line says so."""
+    with suppress(OSError, PhotoError):
+        return _still_holds(name, line, job, source, out)
+    return False
+
+
+def _still_holds(name: str, line: Line | None, job: Job, source: Files, out: Files) -> bool:
     return (
         line is not None
         and line.get("error", "unknown") is None
@@ -239,6 +281,7 @@ def watch(
                 now[photo] = (found.st_size, found.st_mtime_ns)
         new = [p for p, state in now.items() if sizes.get(p) == state[0] and done.get(p) != state]
         if new:
+            _check_targets(job, new)
             yield _run(job, new, workers, progress)
             done |= {p: now[p] for p in new}
         sizes = {p: size for p, (size, _) in now.items()}

@@ -45,6 +45,9 @@ def run(
         raise PhotoError(f"{job.source}: no photo there")
     if out.has_manifest() and not resume:
         raise PhotoError(f"{job.out} holds a batch already; --resume goes on with it")
+    batch.apart(names, source, out)
+    if not out.has_manifest() and out.exists():
+        batch.unowned(names, out.names(), job)
     done = out.lines()
     with _ray(workers, address), out.manifest() as manifest:
         for count, (name, line) in enumerate(_edited(job, names, done, workers), 1):

@@ -64,6 +64,22 @@ def write_xmp(file: IO[bytes], packet: bytes) -> bool:
     return False
 
 
+def is_cut_off(file: IO[bytes]) -> bool:
+    """Whether a film whose length is known, as one that was finished, has less than that."""
+    size = file.seek(0, 2)
+    first = _at(file, 0, size)
+    if first is None:
+        return False
+    file.seek(first.end)
+    head = file.read(12)
+    kind = _number(head)
+    length = _number(head[kind[1] :]) if kind else None
+    if kind is None or length is None or int.from_bytes(head[: kind[1]], "big") != _SEGMENT:
+        return False
+    unknown = length[0] == (1 << 7 * length[1]) - 1
+    return not unknown and first.end + kind[1] + length[1] + length[0] > size
+
+
 def _top(file: IO[bytes]) -> Iterator[Element]:
     """The elements of the film itself."""
     size = file.seek(0, 2)

@@ -74,6 +74,26 @@ def write_xmp(file: IO[bytes], packet: bytes) -> None:
     file.write(struct.pack(">I", 24 + len(packet)) + b"uuid" + XMP_UUID + packet)
 
 
+def is_cut_off(file: IO[bytes]) -> bool:
+    """Whether a film's frames, or what says where they are, go on behind the end of its file. What
+    else does not fit at the end, as what some cameras put there, is no loss."""
+    size, start = file.seek(0, 2), 0
+    for _ in range(_MAX_BOXES):
+        file.seek(start)
+        head = file.read(16)
+        if len(head) < 8:
+            return False
+        length, kind = struct.unpack(">I4s", head[:8])
+        if length == 1 and len(head) == 16:
+            (length,) = struct.unpack(">Q", head[8:])
+        if length < 8:  # to the end of the file, or no box
+            return False
+        if start + length > size:
+            return kind in (b"mdat", b"moov", b"moof")
+        start += length
+    return False
+
+
 def _close(file: IO[bytes], last: Box) -> None:
     """Write the size of a last box that said "to the end", for it no longer is."""
     size = last.end - last.start

@@ -26,6 +26,7 @@ from facepaint.photo import Photo, Source
 from facepaint.read import read, reread
 from facepaint.refine import Refiner, lay
 from facepaint.segment import region_mask, visible_face
+from facepaint.xmp import without_pictures
 
 Kind = TypeVar("Kind", bytes, npt.NDArray[np.uint8], Image.Image, Photo)
 Progress = Callable[[int, int], None]  # faces done, faces in all
@@ -166,9 +167,11 @@ class Painter:
         """
         pixels, made = self.paint(photo.pixels, edits, progress)
         result = photo.with_pixels(pixels)
-        if not self.mark or not made or np.array_equal(pixels, photo.pixels):
+        if not made or np.array_equal(pixels, photo.pixels):
             return result
-        xmp = merged(photo.metadata.xmp, mark_of(made, self.models))
+        xmp = without_pictures(photo.metadata.xmp)
+        if self.mark:
+            xmp = merged(xmp, mark_of(made, self.models))
         return replace(result, metadata=replace(photo.metadata, xmp=xmp))
 
     def paint(

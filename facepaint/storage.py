@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs
 
-from facepaint.batch import MANIFEST, Line, by_photo, is_photo, kept
+from facepaint.batch import MANIFEST, Line, by_photo, find, is_photo, kept
 from facepaint.errors import PhotoError
 from facepaint.files import write_whole
 
@@ -39,6 +39,8 @@ class Folder:
     def names(self, out: Folder | None = None) -> list[str]:
         """Relative names of the photos in it, sorted; what begins with a dot is passed over, and so
         is `out` inside it. PhotoError where there is no such folder."""
+        if self.local:
+            return find(self.path(), out.path() if out and out.local else None)
         with self._told():
             if self._files.get_file_info(self._root).type != fs.FileType.Directory:
                 raise PhotoError(f"{self.place}: no folder there")
@@ -49,8 +51,17 @@ class Folder:
         names = (str(PurePosixPath(p).relative_to(self._root)) for p in paths)
         return sorted(n for n in names if not any(x.startswith(".") for x in n.split("/")))
 
+    def exists(self) -> bool:
+        with self._told():
+            found = self._files.get_file_info(self._root).type
+        return bool(found == fs.FileType.Directory)
+
     def is_same(self, other: Folder) -> bool:
         return self._root == other._root and self._files.equals(other._files)
+
+    def real(self, name: str) -> str:
+        path = self._path(name)
+        return os.path.realpath(path) if self.local else f"{self._files.type_name}:{path}"
 
     def has(self, name: str) -> bool:
         return bool(self._files.get_file_info(self._path(name)).is_file)

@@ -19,6 +19,8 @@ XML = "http://www.w3.org/XML/1998/namespace"
 META = "adobe:ns:meta/"
 NOTE = "http://ns.adobe.com/xmp/note/"
 EXTENDED = (NOTE, "HasExtendedXMP")
+THUMBNAILS = ("http://ns.adobe.com/xap/1.0/", "Thumbnails")
+IMAGE = "http://ns.google.com/photos/1.0/image/"  # GImage: a whole second picture
 
 MAX_BYTES = 16 << 20  # phones put a second picture into some packets, of a few megabytes
 MAX_NODES = 100_000
@@ -200,6 +202,17 @@ def split(data: bytes, first: Iterable[tuple[Name, ...]], limit: int) -> tuple[b
         if len(main) <= limit:
             return main, extension
     raise XMPError("no part of the packet is small enough")
+
+
+def without_pictures(data: bytes | None) -> bytes | None:
+    """A packet without the smaller or other pictures of the photo that some programs put into it,
+    which would show it as it was before an edit. What is no packet stays."""
+    try:
+        packet = Packet(data or b"")
+    except XMPError:
+        return data
+    found = [p for p in packet.properties() if p.name == THUMBNAILS or p.name[0] == IMAGE]
+    return packet.spliced((p.start, p.end, b"") for p in found) if found else data
 
 
 def _element(packet: Packet, property: Property) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -237,3 +238,54 @@ def test_the_command_tells_what_failed(folder: Path, tmp_path: Path) -> None:
     assert told[-1].endswith("3 of 5 photos edited")
     again = subprocess.run([*command, "--to", "happy"], capture_output=True, text=True)
     assert again.returncode == 2 and again.stderr.count("\n") == 1
+
+
+def test_nothing_is_replaced_that_no_batch_wrote(
+    folder: Path, tmp_path: Path, portrait: np.ndarray
+) -> None:
+    """Neither a file that lies where a result belongs, nor an original, by whatever way."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.jpg").write_bytes(b"mine")
+    with pytest.raises(facepaint.PhotoError, match=r"out/a\.jpg is there already"):
+        batch.run(Job(folder, out, EDIT))
+    assert contents(out) == {"a.jpg": b"mine"}
+    (out / "a.jpg").rename(out / "other.jpg")  # a name of none of the photos
+    assert len(batch.run(Job(folder, out, EDIT))) == 5
+    assert (out / "other.jpg").read_bytes() == b"mine"
+
+    home = tmp_path / "nested" / "b"
+    (home / "b").mkdir(parents=True)
+    for path in (home / "x.jpg", home / "b" / "x.jpg"):
+        Image.fromarray(portrait).save(path)
+    before = contents(home)
+    with pytest.raises(facepaint.PhotoError, match=r"result of b/x\.jpg would replace x\.jpg"):
+        batch.run(Job(home, home.parent, EDIT))
+    assert contents(home) == before
+
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / batch.MANIFEST).touch()
+    (linked / "a.jpg").symlink_to(folder / "a.jpg")
+    before = contents(folder)
+    with pytest.raises(facepaint.PhotoError, match=r"result of a\.jpg would replace a\.jpg"):
+        batch.run(Job(folder, linked, EDIT), resume=True)
+    assert contents(folder) == before
+
+
+def test_a_photo_that_cannot_be_read_any_more_does_not_stop_the_rest(
+    folder: Path, tmp_path: Path, portrait: np.ndarray
+) -> None:
+    out = tmp_path / "out"
+    batch.run(Job(folder, out, EDIT))
+    (folder / "a.jpg").unlink()
+    (folder / "a.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    Image.fromarray(portrait).save(folder / "new.jpg")
+    lines = {x["photo"]: x for x in batch.run(Job(folder, out, EDIT), resume=True)}
+    assert "No such file" in lines["a.jpg"]["error"] and lines["new.jpg"]["error"] is None
+    assert (out / "new.jpg").is_file()
+
+
+def test_a_pipe_with_a_photos_name_is_passed_over(folder: Path) -> None:
+    os.mkfifo(folder / "z.jpg")
+    assert "z.jpg" not in batch.find(folder) and "a.jpg" in batch.find(folder)

@@ -155,6 +155,21 @@ def test_the_first_tool_and_its_history_stay() -> None:
     assert mark.SOFTWARE in [n.text for n in root.iter(f"{{{event}}}softwareAgent")]
 
 
+def test_pictures_of_the_face_as_it_was_go(portrait: np.ndarray) -> None:
+    """Smaller ones in the packet, and the second one that phones put there; nothing else goes."""
+    small = "<p:Thumbnails xmlns:p='http://ns.adobe.com/xap/1.0/'><r:Alt/></p:Thumbnails>"
+    second = " xmlns:g='http://ns.google.com/photos/1.0/image/' g:Mime='image/jpeg' g:Data='QUJD'"
+    photo = Photo(portrait, metadata=Metadata(xmp=theirs(small, second)))
+    for marks in (True, False):
+        kept = facepaint.Painter(mark=marks).edit(photo, to="neutral").metadata.xmp
+        assert kept and b"Thumbnails" not in kept and b"QUJD" not in kept
+        assert b"<!-- kept -->" in kept and b"a &amp; b" in kept and bool(marks_in(kept)) == marks
+    same = facepaint.Painter().edit(photo, to="neutral", strength=0)
+    assert same.metadata.xmp == photo.metadata.xmp
+    assert xmp.without_pictures(theirs()) == theirs() and xmp.without_pictures(b"no") == b"no"
+    assert xmp.without_pictures(None) is None
+
+
 def test_descriptions_of_one_packet_are_about_the_same() -> None:
     new = ElementTree.fromstring(merged(theirs(about="uuid:&lt;1>"), MARK))
     abouts = {n.get(f"{{{RDF}}}about") for n in new.iter(f"{{{RDF}}}Description")}

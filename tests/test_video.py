@@ -23,11 +23,13 @@ from facepaint import align
 av = pytest.importorskip("av", reason="the extra video is not installed")
 
 import clips  # noqa: E402
+from av.stream import Disposition  # noqa: E402
 
 from facepaint.video import edit_clip, planes  # noqa: E402
 from facepaint.video import run as running  # noqa: E402
 from facepaint.video.appearance import describe, similarity  # noqa: E402
 from facepaint.video.clip import DamagedError, Source, Target, matrix  # noqa: E402
+from facepaint.video.run import _Run  # noqa: E402
 from facepaint.video.smooth import OneEuro, SteadyFace  # noqa: E402
 
 NEUTRAL = facepaint.Edit("neutral")
@@ -814,3 +816,73 @@ def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
+
+
+# what a clip can do to a machine or to itself
+
+
+def test_the_first_part_never_falls_on_the_clip(
+    painter: facepaint.Painter, handheld: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "x.partial.mp4"
+    source.write_bytes(handheld.read_bytes())
+    with pytest.raises(facepaint.ClipError, match=r"x\.partial\.mp4 is the clip itself"):
+        edit_clip(painter, source, tmp_path / "x.mp4", NEUTRAL)
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(facepaint.ClipError, match="is a folder"):
+        edit_clip(painter, source, tmp_path / "folder.mp4", NEUTRAL)
+    assert source.read_bytes() == handheld.read_bytes()
+
+
+def test_stamps_close_together_do_not_fill_the_memory(
+    painter: facepaint.Painter, portrait: np.ndarray, tmp_path: Path, monkeypatch: Any
+) -> None:
+    source = clips.write(tmp_path / "near.mp4", [portrait] * 12, times=list(range(12)))
+    size = portrait.shape[0] * portrait.shape[1] * 3 // 2
+    monkeypatch.setattr("facepaint.video.run.WAITING", 4 * size)
+    waiting: list[int] = []
+    release = _Run._release
+
+    def note(self: _Run) -> None:
+        waiting.append(len(self._waiting))
+        release(self)
+
+    monkeypatch.setattr(_Run, "_release", note)
+    report = edit_clip(painter, source, tmp_path / "out.mp4", NEUTRAL)
+    assert report.frames == len(clips.frames(tmp_path / "out.mp4")) == 12
+    assert max(waiting) <= 5
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_clip_whose_end_is_missing_is_not_called_whole(
+    painter: facepaint.Painter, portrait: np.ndarray, tmp_path: Path, suffix: str
+) -> None:
+    whole = tmp_path / f"whole{suffix}"
+    noise = np.random.default_rng(0).integers(0, 60, (20, *portrait.shape), np.uint8)
+    clips.write(whole, [np.maximum(portrait, n) for n in noise], options={"movflags": "faststart"})
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    report = edit_clip(painter, cut, tmp_path / f"out{suffix}", NEUTRAL)
+    assert report.stopped and report.path == tmp_path / f"out.partial{suffix}"
+    assert 0 < report.frames < 20
+    assert not edit_clip(painter, whole, tmp_path / f"all{suffix}", NEUTRAL).stopped
+
+
+def test_which_sound_is_played_first_stays(
+    painter: facepaint.Painter, handheld: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "flags.mkv"
+    with av.open(str(handheld)) as old, av.open(str(source), "w") as new:
+        streams = [new.add_stream_from_template(s) for s in (*old.streams, old.streams.audio[0])]
+        streams[1].disposition = Disposition.comment
+        streams[2].disposition = Disposition.default
+        for packet in old.demux(old.streams.video[0], old.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    report = edit_clip(painter, source, tmp_path / "out.mkv", NEUTRAL)
+    with av.open(str(report.path)) as result:
+        first, second = result.streams.audio
+        assert Disposition.default not in first.disposition
+        assert Disposition.comment in first.disposition
+        assert Disposition.default in second.disposition

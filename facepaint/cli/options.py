@@ -210,8 +210,8 @@ def write(photo: Photo, target: str, sign: Callable[[bytes], bytes] | None = Non
 
 class Bar:
     """A progress bar with the time left, on a terminal, for what takes over a second; nothing
-    elsewhere. Another total begins another bar. What was done before a bar began, as in a run that
-    goes on, says nothing of how fast it goes."""
+    elsewhere. A total of 0 is not known. Another total begins another bar. What was done before a
+    bar began, as in a run that goes on, says nothing of how fast it goes."""
 
     def __init__(self, what: str, unit: str = "") -> None:
         self._unit = unit or f" {what}"
@@ -225,7 +225,7 @@ class Bar:
             self._bar.close()
 
     def __call__(self, done: int, total: int, **shown: float) -> None:
-        if self._bar is None or self._bar.total != total:
+        if self._bar is None or (self._bar.total or 0) != total:
             self._begin(done, total)
         self._bar.n = done
         if shown:
@@ -238,7 +238,7 @@ class Bar:
         self.__exit__()
         # disable=None: only where stderr is a terminal
         given = {"unit": self._unit, "delay": 1, "disable": None, "leave": False}
-        self._bar = tqdm(total=total, initial=done, **given)
+        self._bar = tqdm(total=total or None, initial=done, **given)
 
     def listen(self, done: int, total: int, values: dict[str, float]) -> None:
         self(done, total, **values)

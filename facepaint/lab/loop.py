@@ -6,6 +6,7 @@ chance comes from (seed, step, rank), so a run that was stopped goes on exactly 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from facepaint.errors import LabError
+from facepaint.files import write_whole
 from facepaint.lab import precision
 from facepaint.lab.graph import read_weights
 from facepaint.lab.recipe import Settings, as_table
@@ -263,12 +265,9 @@ def save(
         "ema": {n: m.state_dict() for n, m in ema.items()},
         "optimizers": {n: o.state_dict() for n, o in optimizers.items()},
     }
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        torch.save(state, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    buffer = io.BytesIO()  # not into the file: on a full disk torch raises what is no OSError
+    torch.save(state, buffer)
+    write_whole(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def _train(
     for part, network in method.networks.items():
         network.load_state_dict(state["ema"][part])
         network.eval()
-    return settings, method, found
+    return replace(settings, steps=state["step"]), method, found  # it may have been trained longer
 
 
 def save(path: Path, picture: Pixels) -> str:

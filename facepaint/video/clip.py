@@ -156,6 +156,15 @@ class Source:
         self.container.close()
 
 
+def cut_off(path: Path) -> bool:
+    """Whether the end of an MP4, a MOV, an MKV or a WebM is missing; they say how long they are."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if mp4.is_mp4(head):
+            return mp4.is_cut_off(file)
+        return matroska.is_matroska(head) and matroska.is_cut_off(file)
+
+
 def matrix(frame: VideoFrame) -> tuple[int, ...] | None:
     """The display matrix of a frame, as FFmpeg's 9 integers; None where it has none."""
     data: Any = frame.side_data.get("DISPLAYMATRIX")
@@ -282,6 +291,7 @@ class Target:
                 f"{self.path}: a {self.path.suffix} cannot hold {what}; name another OUT, .mkv"
             ) from error
         new.metadata.update(old.metadata)
+        new.disposition = old.disposition  # which sound is played first, which titles are forced
         return new
 
     def _fitting(self, frame: VideoFrame) -> VideoFrame:

@@ -23,12 +23,13 @@ from facepaint.face import Box, Face
 from facepaint.mark import Mark, marked_person
 from facepaint.painter import Painter
 from facepaint.video import planes
-from facepaint.video.clip import DamagedError, Packet, Source, Target, kind
+from facepaint.video.clip import DamagedError, Packet, Source, Target, cut_off, kind
 from facepaint.video.track import Track, Tracker
 
 Pixels = npt.NDArray[np.uint8]
-Progress = Callable[[int, int], None]  # frames done, frames in all as far as the file says
+Progress = Callable[[int, int], None]  # frames done, frames in all; 0 where the file says too few
 FADE = 0.5  # seconds in which an edit comes and goes with its face
+WAITING = 512 << 20  # bytes of frames that may wait for it; of more, edits fade faster
 SEARCH_SIDE = 640  # pixels of the longer side at which a frame is searched for faces
 
 
@@ -95,8 +96,11 @@ def edit_clip(
     kind(out)
     clip = Source(source)
     try:
-        if out.exists() and out.samefile(source):
-            raise ClipError(f"{out} is the clip itself; name another OUT")
+        if out.is_dir():
+            raise ClipError(f"{out} is a folder; name a file in it")
+        for path in (out, partial(out)):  # the latter is written when it is stopped
+            if path.exists() and path.samefile(source):
+                raise ClipError(f"{path} is the clip itself; name another OUT")
         return _Run(painter, clip, out, edit, detector, seconds, progress, stop).go()
     finally:
         clip.close()
@@ -191,6 +195,8 @@ class _Run:
                 return
             if time < end:
                 yield item
+        if cut_off(self._clip.path):
+            raise DamagedError(f"{self._clip.path}: cut off; its end is missing")
 
     def _take(self, frame: VideoFrame) -> None:
         """Find the faces of a frame, and let it wait; paint those that have waited long enough."""
@@ -199,8 +205,13 @@ class _Run:
         self._waiting.append(
             _Moment(frame, time, {t: (face, t.since) for t, face in faces.items()})
         )
-        while time - self._waiting[0].time > FADE:
+        while time - self._waiting[0].time > FADE or self._too_much():
             self._release()
+
+    def _too_much(self) -> bool:
+        """Whether more waits than may: stamps can lie as near to each other as a file likes."""
+        held = sum(plane.buffer_size for plane in self._waiting[0].frame.planes)
+        return len(self._waiting) > 1 and held * len(self._waiting) > WAITING
 
     def _release(self) -> None:
         """Paint and write the frame that has waited longest."""
@@ -217,7 +228,8 @@ class _Run:
         assert self._start is not None
         self.report.seconds = moment.time - self._start + float(1 / self._clip.rate)
         if self._progress:
-            self._progress(self.report.frames, max(self._total, self.report.frames))
+            known = self.report.frames <= self._total
+            self._progress(self.report.frames, self._total if known else 0)
 
     def _strength(self, track: Track, since: float, time: float) -> float:
         """How far the edit has come, or not yet gone: 0 to 1. It is whole in the clip's first and
@@ -273,7 +285,12 @@ class _Run:
     def _path(self) -> Path:
         if not self.report.stopped:
             return self._out
-        return self._out.with_name(f"{self._out.stem}.partial{self._out.suffix}")
+        return partial(self._out)
+
+
+def partial(out: Path) -> Path:
+    """What the first part of a clip is called that was stopped, or is damaged."""
+    return out.with_name(f"{out.stem}.partial{out.suffix}")
 
 
 def _time(item: VideoFrame | Packet) -> float:

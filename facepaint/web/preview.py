@@ -16,6 +16,7 @@ from PIL import Image
 from facepaint import align
 from facepaint.edit import Edit
 from facepaint.face import Face, FloatArray
+from facepaint.mark import marks_in, packet
 from facepaint.painter import Painter
 from facepaint.photo import JPEG_QUALITY, Bytes, Photo
 from facepaint.segment import region_mask, visible_face
@@ -85,7 +86,8 @@ def _part(photo: Photo, face: Face, to_shown: FloatArray) -> _Part:
 
 
 def jpeg(photo: Photo, quality: int = JPEG_QUALITY) -> bytes:
-    """A picture to look at: the colour profile is in it and nothing else; transparency is white."""
+    """A picture to look at: the colour profile and the mark of an edit are in it and nothing else;
+    transparency is white."""
     image = photo.to_image()
     profile = image.info.get("icc_profile")
     if photo.alpha is not None:
@@ -93,5 +95,7 @@ def jpeg(photo: Photo, quality: int = JPEG_QUALITY) -> bytes:
         white.paste(image.convert("RGB"), mask=image.getchannel("A"))
         image = white
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality, icc_profile=profile)
+    *_, mark = (None, *marks_in(photo.metadata.xmp))
+    kept = {"xmp": packet(mark)} if mark else {}
+    image.save(buffer, "JPEG", quality=quality, icc_profile=profile, **kept)
     return buffer.getvalue()
