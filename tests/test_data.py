@@ -18,7 +18,16 @@ import pyarrow.parquet as pq  # noqa: E402
 
 from facepaint import align  # noqa: E402
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS  # noqa: E402
-from facepaint.lab.data import augment, drawn, faces, moves, ratios, render, topology  # noqa: E402
+from facepaint.lab.data import (  # noqa: E402
+    augment,
+    drawn,
+    faces,
+    moves,
+    ratios,
+    render,
+    scenes,
+    topology,
+)
 from facepaint.lab.data.faces import INNER, FaceSet, cut, mirror  # noqa: E402
 from facepaint.lab.data.split import is_held_out  # noqa: E402
 
@@ -77,8 +86,78 @@ def test_parquet_becomes_crops(folder: Path, tmp_path: Path) -> None:
 def test_a_broken_image_is_named(tmp_path: Path) -> None:
     row = {"image": b"broken", "name": "x", "boxes": [[0.0] * 5], "landmarks": [[]]}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "bad.parquet")
-    with pytest.raises(faces.LabError, match=r"bad\.parquet: holds an image that cannot"):
+    with pytest.raises(faces.LabError, match=r"bad\.parquet, row 1: holds an image"):
         faces.load(tmp_path, tmp_path / "cache")
+
+
+LACKS = {
+    "portraits": (
+        ("landmarks", None, "landmarks should be 956 numbers, not null"),
+        ("landmarks", [1.0, 2.0], "landmarks should be 956 numbers, not a list of 2"),
+        ("landmarks", [None] * 956, "landmarks should be 956 numbers"),
+        ("blendshapes", None, "blendshapes should be 52 numbers, not null"),
+        ("expression", "glad", "expression should be null or one of neutral, .*, not 'glad'"),
+        ("image", None, "image should be the bytes of a picture, not null"),
+        ("image", b"", "holds an image that cannot be decoded"),
+        ("subject", None, "subject should be a name, not null"),
+        ("source", ..., "no column source, which should be a name"),
+        ("blendshapes", ..., "no column blendshapes, which should be 52 numbers"),
+    ),
+    "scenes": (
+        ("name", None, "name should be a name, not null"),
+        ("boxes", [[1.0, 2.0]], "boxes should be lists of 5 numbers, not a list of 1"),
+        ("landmarks", None, "landmarks should be lists of 956 numbers or of none, not null"),
+        ("landmarks", [None, []], "landmarks should be lists of 956 numbers or of none"),
+        ("landmarks", [[], [], []], "landmarks of more faces than there are boxes"),
+        ("landmarks", ..., "no column landmarks"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "value", "said"),
+    [(kind, *case) for kind, cases in LACKS.items() for case in cases],
+)
+def test_a_row_that_lacks_something_is_named(
+    folder: Path, tmp_path: Path, kind: str, column: str, value: Any, said: str
+) -> None:
+    """`...` for a column that is not there."""
+    rows = pq.read_table(folder / f"{kind}.parquet").to_pylist()[:2]
+    rows[1][column] = value
+    if value is ...:
+        rows = [{k: v for k, v in r.items() if k != column} for r in rows]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "bad.parquet")
+    row = 1 if value is ... else 2
+    with pytest.raises(faces.LabError, match=rf"bad\.parquet, row {row}: {said}") as error:
+        faces.load(tmp_path, tmp_path / "cache")
+    assert "\n" not in str(error.value)
+    if kind == "scenes":
+        with pytest.raises(faces.LabError, match=rf"bad\.parquet, row {row}: {said}"):
+            scenes.load(tmp_path)
+
+
+def test_a_file_cut_off_within_its_rows_is_named(folder: Path, tmp_path: Path) -> None:
+    data = bytearray((folder / "portraits.parquet").read_bytes())
+    data[4 : len(data) // 2] = bytes(len(data) // 2 - 4)  # the rows, not what lists them
+    (tmp_path / "bad.parquet").write_bytes(data)
+    with pytest.raises(faces.LabError, match=r"bad\.parquet: ") as error:
+        faces.load(tmp_path, tmp_path / "cache")
+    assert "\n" not in str(error.value)
+
+
+def test_a_scene_whose_image_is_broken_is_named(folder: Path) -> None:
+    found = scenes.load(folder)
+    for broken in (b"", b"broken"):
+        found.photos[1] = broken
+        with pytest.raises(faces.LabError, match=r"^scene one: holds an image that cannot"):
+            found.scene(1)
+    rng, whole = np.random.default_rng(0), encoded(np.zeros((64, 64, 3), np.uint8))
+    for said, cutout in (
+        ("the cut-out of Ann", (b"broken", whole, "Ann")),
+        ("the mask of Ann", (whole, b"broken", "Ann")),
+    ):
+        with pytest.raises(faces.LabError, match=rf"^{said}: holds an image that cannot"):
+            scenes._cut_out(cutout, 40.0, rng, (64, 64))
 
 
 def test_people_are_split_not_photos() -> None:

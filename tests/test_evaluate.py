@@ -360,6 +360,16 @@ def test_the_command_line_asks_for_what_it_was_told(
     assert shown.err.splitlines()[0] == "there/report.html"
 
 
+def test_the_help_says_the_limit_and_every_method(capsys: pytest.CaptureFixture[str]) -> None:
+    from facepaint.cli import cli
+
+    cli(["evaluate", "--help"], standalone_mode=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"Faces of each set; {commands.Evaluation().limit} by default." in said
+    for name in ("painter", "cyclegan", "reader", "maskrcnn"):
+        assert name in said
+
+
 def test_compare_prints_its_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from facepaint.cli import cli
 
@@ -457,6 +467,114 @@ def test_a_cyclegan_is_measured_in_what_it_knows(
     sad = replace(same, targets=("sad",))
     with pytest.raises(LabError, match="cyclegan cannot make a face sad; it knows neutral, happy"):
         commands.evaluate(sad, str(tmp_path / "sad"))
+
+
+@pytest.fixture
+def quick(nothing: Distance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluation without the networks of a judge and of distances, and without costs."""
+    from facepaint.lab.measure import cost, distribution, judge
+
+    coarse = lambda pictures: torch.nn.functional.avg_pool2d(pictures, 16).flatten(1)  # noqa: E731
+    monkeypatch.setattr(judge, "extractor", lambda name: coarse)
+    monkeypatch.setattr(distribution, "distance", lambda _: nothing)
+    monkeypatch.setattr(cost, "of_method", lambda *_, **__: {"ms_of_the_network": 1.0})
+    monkeypatch.setattr(cost, "fresh_process", lambda *_: {})
+    monkeypatch.setattr(commands, "cache_folder", lambda: None)
+
+
+def shows(faces: Any, **labels: int) -> Any:
+    """The faces of these expressions alone; of each, by its number, those of people held out (1),
+    not (0) or both (2)."""
+    wanted = {EXPRESSIONS.index(k): v for k, v in labels.items()}
+    taken = [
+        i
+        for i in np.flatnonzero(faces.is_face)
+        if (n := wanted.get(int(faces.expressions[i]), -1)) == 2 or n == faces.held_out[i]
+    ]
+    return replace(faces, **{k: v[taken] for k, v in vars(faces).items()})
+
+
+def test_a_folder_of_two_expressions_is_measured_in_these(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "any_faces", lambda *_: shows(FACES, neutral=2, happy=2))
+    asked = commands.Evaluation(embedder="none", limit=2)
+    with pytest.warns(
+        UserWarning, match=r"not measured: sad, angry, .*; the first for no face to learn 'sad'"
+    ):
+        _, numbers = commands.evaluate(asked, str(tmp_path / "all"))
+    assert list(numbers["to"]) == ["neutral", "happy"] and numbers["limit"] == 2
+    assert "none of them sad, angry, disgusted, afraid" in numbers["judge"]["fitted"]
+    assert set(numbers["judge"]["right_on_real"]) == {"neutral", "happy"}
+    rows = [json.loads(x) for x in (tmp_path / "all" / "rows.jsonl").read_text().splitlines()]
+    for row in rows:
+        assert len(row["named_after"]) == 7 and not any(row["named_after"][2:])
+        assert sum(row["named_after"][:2]) == pytest.approx(1, abs=1e-4)
+    twice = replace(asked, targets=("happy", "happy"))
+    _, once = commands.evaluate(twice, str(tmp_path / "happy"))
+    assert list(once["to"]) == ["happy"]
+    assert once["to"]["happy"] == numbers["to"]["happy"]
+    lines = (tmp_path / "happy" / "rows.jsonl").read_text().splitlines()
+    assert len(lines) == once["to"]["happy"]["faces"]
+    sad = replace(asked, targets=("happy", "sad"))
+    with pytest.raises(LabError, match=r"measure sad: .*'sad' from.*; these data can: neutral, h"):
+        commands.evaluate(sad, str(tmp_path / "sad"))
+    assert not (tmp_path / "sad").exists()
+
+
+def test_a_target_needs_held_out_faces_to_begin_from(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = commands.Evaluation(embedder="none", limit=2)
+    cases = (({"happy": 0, "neutral": 2}, "neutral"), ({"happy": 2, "neutral": 0}, "happy"))
+    for labels, left in cases:
+        monkeypatch.setattr(commands, "any_faces", lambda *_, n=labels: shows(FACES, **n))
+        with pytest.raises(LabError, match=f"measure {left}: no held-out .* face to begin from"):
+            commands.evaluate(replace(asked, targets=(left,)), str(tmp_path / left))
+    monkeypatch.setattr(commands, "any_faces", lambda *_: shows(FACES, happy=0, neutral=0))
+    with pytest.raises(LabError, match=r"measure neutral: .*; these data can: none"):
+        commands.evaluate(asked, str(tmp_path / "none"))
+    monkeypatch.setattr(commands, "any_faces", lambda *_: shows(FACES, happy=2))
+    with pytest.raises(LabError, match="no face to learn 'neutral' from"):
+        commands.evaluate(asked, str(tmp_path / "none"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("--to", {"targets": ("happy",)}),
+        ("--judge", {"features": "vgg16-hed"}),
+        ("--identity", {"embedder": "dlib"}),
+    ],
+)
+def test_what_does_not_apply_to_a_network_that_does_not_repaint_is_said(
+    option: str, given: dict[str, Any], tmp_path: Path
+) -> None:
+    for name in ("reader", "maskrcnn"):
+        asked = commands.Evaluation(method=name, **given)
+        with pytest.raises(LabError, match=f"{name} does not repaint, so {option} does not apply"):
+            commands.evaluate(asked, str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_have_nothing_in_common_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from facepaint.cli import main
+
+    first = measured(0.5) | {"cost": {"gmacs": 1.0}}
+    other = {"method": "reader", "measured": {"each": {"error": [0.5]}}, "cost": {"gmacs": 2.0}}
+    for n, numbers in enumerate((first, other)):
+        (tmp_path / f"{n}.json").write_text(json.dumps(numbers))
+    files = [str(tmp_path / f"{n}.json") for n in (0, 1)]
+    with pytest.raises(SystemExit) as end:
+        main(["compare", *files])
+    out, said = capsys.readouterr()
+    assert end.value.code == 2 and not out and said.count("\n") == 1
+    assert "nothing in common" in said and "has to happy;" in said and "has reader" in said
+    (tmp_path / "1.json").write_text(json.dumps(first | {"limit": 40}))  # only one says its limit
+    assert commands.compare(*files) == commands.compare(files[0], files[0])
 
 
 def test_the_reader_is_measured_by_group() -> None:

@@ -63,7 +63,7 @@ def one_thread() -> None:
 def table_of(name: str, **changes: Any) -> dict[str, Any]:
     """The settings of a small run; what the method does not know is left out."""
     known = {f.name for f in dataclasses.fields(lookup(name).settings)}
-    table = SMALL | {"method": name} | OWN[name] | changes
+    table = SMALL | {"method": name} | OWN.get(name, {}) | changes
     return {k: v for k, v in table.items() if k in known}
 
 
@@ -538,6 +538,20 @@ def test_the_lab_and_the_runtime_compose_alike(faces: FaceSet) -> None:
         (("stepz=3",), "did you mean steps"),
         (("steps=many",), "should be of type int"),
         (("augment=gpu",), "there are host and device"),
+        (("workers=0",), "setting workers=0 should be at least 1"),
+        (("save_every=0",), "setting save_every=0 should be at least 1"),
+        (("sheet_every=0",), "setting sheet_every=0 should be at least 1"),
+        (("batch=0",), "setting batch=0 should be at least 1"),
+        (("width=0",), "setting width=0 should be at least 1"),
+        (("steps=0",), "setting steps=0 should be at least 1"),
+        (("devices=0",), "setting devices=0 should be at least 1"),
+        (("method=cyclegan", "size=0"), "setting size=0 should be at least 1"),
+        (("rate=-1",), "setting rate=-1.0 should be at least 0"),
+        (("rate=nan",), "setting rate=nan should be at least 0"),
+        (("seed=-1",), "setting seed=-1 should be at least 0"),
+        (("beta2=1",), "setting beta2=1.0 should be below 1"),
+        (("precision=half",), "no precision='half'; there are auto, 32-true, bf16-mixed"),
+        (("accelerator=npu",), "no accelerator='npu'; there are auto, cpu, gpu"),
         (("steps",), "no key=value"),
         (('data="elsewhere"',), "neither"),
         (('method="dreamer"',), "there are reader, painter, refiner, maskrcnn"),
@@ -551,6 +565,39 @@ def test_a_wrong_recipe_is_one_clear_line(
         commands.train("reader", changes, str(tmp_path / "run"), False, str(tmp_path))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_precisions_and_accelerators_are_fabrics() -> None:
+    from typing import get_args
+
+    from lightning_fabric.accelerators import ACCELERATOR_REGISTRY
+    from lightning_fabric.plugins.precision import precision
+
+    known = [v for kind in get_args(precision._PRECISION_INPUT) for v in get_args(kind)]
+    names = recipe._NAMES
+    assert set(names["precision"]) == {recipe.AUTO, *(v for v in known if isinstance(v, str))}
+    theirs = {*ACCELERATOR_REGISTRY.available_accelerators(), "gpu"}
+    assert set(names["accelerator"]) == {recipe.AUTO, *theirs}
+
+
+def test_a_method_needs_no_small_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(OWN, "cyclegan")
+    assert table_of("cyclegan")["width"] == SMALL["width"] and "pool" not in table_of("cyclegan")
+
+
+@pytest.mark.parametrize("name", ["reader", "cyclegan", "maskrcnn"])
+def test_data_without_held_out_people_have_a_sheet(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of people trained on."""
+    from facepaint.lab.data import scenes
+
+    monkeypatch.setattr(scenes, "is_held_out", lambda name: False)
+    faces = drawn.draw(0, people=12)
+    method = build(name, dataclasses.replace(faces, held_out=np.zeros(len(faces), bool)))
+    with torch.no_grad():
+        sheet = method.sheet({n: m.eval() for n, m in method.networks.items()})
+    assert sheet.dtype == np.uint8 and sheet.std() > 10
 
 
 def test_recipes_and_data_that_are_not_there(
@@ -674,3 +721,14 @@ def test_the_log_is_json_lines_and_sheets_are_pictures(faces: FaceSet, tmp_path:
     assert lines[-1]["step"] == 20 and lines[-1]["flow"] > 0
     with Image.open(tmp_path / "run" / "sheet-000020.png") as sheet:
         assert min(sheet.size) > 100
+
+
+def test_the_log_of_a_run_that_was_killed_holds_each_step_once(
+    faces: FaceSet, tmp_path: Path
+) -> None:
+    loop.train(build("reader", faces, steps=20), tmp_path)
+    with (tmp_path / "log.jsonl").open("a") as log:  # steps after the checkpoint, and half a line
+        log.write('{"step": 40, "loss": 1.0}\n{"step": 60, "lo')
+    loop.train(build("reader", faces, steps=40), tmp_path, resume=True)
+    lines = [json.loads(x) for x in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [x["step"] for x in lines] == [20, 40] and "samples_a_second" in lines[1]

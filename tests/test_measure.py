@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,13 @@ from facepaint.lab.data import drawn, scenes  # noqa: E402
 from facepaint.lab.data.faces import FaceSet  # noqa: E402
 from facepaint.lab.data.pictures import picture  # noqa: E402
 from facepaint.lab.data.samples import HAPPY, NEUTRAL  # noqa: E402
-from facepaint.lab.measure import detectors, distribution, judge, metrics  # noqa: E402
+from facepaint.lab.measure import (  # noqa: E402
+    detectors,
+    distribution,
+    evaluate,
+    judge,
+    metrics,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -39,8 +46,6 @@ def test_a_judge_tells_drawn_smiles_from_none() -> None:
     shuffled = np.random.default_rng(0).permutation(labels)
     blind = judge.fit("mobilenet_v2", faces, shuffled, ("neutral", "happy"))
     assert np.mean(list(blind.accuracy.values())) < 0.8
-    with pytest.raises(LabError, match="no face to learn 'sad' from"):
-        judge.fit("mobilenet_v2", faces, labels, ("neutral", "happy", "sad"))
     with pytest.raises(LabError, match="there are mobilenet_v2, vgg19, vgg16-hed"):
         judge.extractor("resnet")
 
@@ -92,6 +97,28 @@ def test_a_judge_tells_expressions_not_sets(one: bool, monkeypatch: pytest.Monke
     shown[64:115, 38:90] = 120
     sad = float(ours([shown], "all" if one else "plain")[0] @ [-1, 0, 1])
     assert (right < 0.7 and sad < 0) if one else (right > 0.85 and sad > 0)
+
+
+def test_a_judge_of_fewer_classes_gives_the_others_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is the judge of those classes alone, in the columns of all."""
+    coarse = lambda pictures: torch.nn.functional.avg_pool2d(pictures, 16).flatten(1)  # noqa: E731
+    monkeypatch.setattr(judge, "extractor", lambda name: coarse)
+    faces, labels = of_two_sets(False)
+    alone = judge.fit("x", faces, labels, ("neutral", "happy", "sad"), 50)
+    spread = np.array([0, 2, 3])[labels]  # nobody shows the second
+    classes = ("neutral", "glad", "happy", "sad")
+    wide = judge.fit("x", faces, spread, classes, 50)
+    assert wide.unknown == ("glad",) and alone.unknown == ()
+    assert "none of them glad" in wide.fitted and "none of them" not in alone.fitted
+    assert wide.accuracy == alone.accuracy
+    for i, told in wide.of_real.items():
+        assert told[1] == 0 and np.array_equal(told[[0, 2, 3]], alone.of_real[i])
+    with pytest.raises(LabError, match="no face to learn 'neutral' from"):
+        judge.fit("x", faces, labels + 1, classes)
+    with pytest.raises(LabError, match="anything but 'neutral' from; a judge needs two"):
+        judge.fit("x", faces, np.where(labels == 0, 0, -1), classes)
 
 
 def test_a_judge_looks_at_real_faces_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -156,6 +183,34 @@ def test_distances_of_a_stand_in_are_those_of_its_features() -> None:
     assert got["fid_inception_of_real"] == pytest.approx(
         metrics.frechet_distance(first, second), rel=1e-3
     )
+
+
+@pytest.mark.parametrize(("people", "given"), [(5, False), (19, False), (20, True)])
+def test_no_distance_of_too_few_people(
+    people: int, given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many photos there are of each."""
+    monkeypatch.setattr(distribution, "edited", lambda _, pixels, *__: pixels)
+    monkeypatch.setattr(distribution, "read_face", lambda *_: None)
+    faces = drawn.draw(0, people=people)
+    each = [i for i in np.flatnonzero(faces.is_face) if faces.expressions[i] != -1]
+    many = np.repeat(each, 5)
+    faces = dataclasses.replace(
+        faces,
+        **{
+            f.name: getattr(faces, f.name)[many]
+            for f in dataclasses.fields(faces)
+            if f.name != "held_out"
+        },
+        held_out=np.ones(len(many), bool),
+    )
+    rows: list[evaluate.Row] = [
+        {"source": "drawn", "face": int(i)} for i in np.flatnonzero(faces.expressions == NEUTRAL)
+    ]
+    assert len(rows) >= 10
+    chosen = distribution.Distance(Corners(), {"kid": lambda *_: 1.0})
+    tools = evaluate.Tools(*[None] * 4)  # type: ignore[arg-type]
+    assert bool(distribution.between(faces, tools, "happy", rows, chosen)) is given
 
 
 def test_nobody_is_in_both_halves() -> None:
@@ -227,6 +282,6 @@ def test_a_page_shows_what_it_is_given_and_loads_nothing(tmp_path: Path) -> None
     page.curves(tmp_path / "x.curve.png", {"a": [3.0, 2.0, 1.0], "b": [1.0, 2.0]}, True)
     assert (tmp_path / "x.curve.png").read_bytes().startswith(b"\x89PNG")
     results = {"cyclegan": {"grey": {"picture": "cyclegan/<a>.png", "cycle": 0.123456}}}
-    text = page.study(tmp_path, {"torch": "2"}, results)
+    text = page.study(results)
     assert 'src="cyclegan/&lt;a&gt;.png"' in text and "0.1235" in text
     assert "http" not in text and "<script" not in text

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
@@ -61,6 +62,21 @@ def test_the_trained_systems_and_their_page(tmp_path: Path) -> None:
     before = (tmp_path / "cyclegan" / "result.json").stat().st_mtime_ns
     assert reproduce.reproduce(job, ("cyclegan",)) == results
     assert (tmp_path / "cyclegan" / "result.json").stat().st_mtime_ns == before
+    made = results["cyclegan"]["made"]
+    assert made["scale"] == "cpu" and made["steps"] == 20 and made["torch"] in text
+    # one that is asked for otherwise is none of this: trained on, or refused
+    longer = reproduce.Job(tmp_path, None, steps=24)
+    assert reproduce.reproduce(longer, ("cyclegan",))["cyclegan"]["made"]["steps"] == 24
+    with pytest.raises(LabError, match="holds a run at --scale cpu; name another OUT"):
+        reproduce.reproduce(reproduce.Job(tmp_path, None, scale="full"), ("cyclegan",))
+
+
+def test_diversity_is_of_all_pairs() -> None:
+    """Of two alike and one other, two of three pairs differ, in whatever order they stand."""
+    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 90, np.uint8)
+    for order in ([black, black, white], [black, white, black]):
+        assert reproduce._apart(np.stack(order)) == pytest.approx(60)
+    assert reproduce._apart(black[None]) == 0
 
 
 def test_a_stopped_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +108,7 @@ def test_the_gan_is_measured_by_a_classifier_of_its_own(tmp_path: Path) -> None:
     for found in results["sagan"]["objectives"].values():
         assert 0 <= found["accuracy"] <= 1 and found["chance"] == pytest.approx(1 / 3)
         assert found["diversity_of_real_255"] > 0
+        assert 0 <= found["accuracy_on_real"] <= 1 and found["real_faces"] > 0
 
 
 def test_full_scale_asks_what_the_small_one_asks(

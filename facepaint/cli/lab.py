@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from facepaint.cli.group import cli
-from facepaint.cli.options import Bar, data_option, guard, method_option, weights_option
+from facepaint.cli.options import Bar, data_option, guard, weights_option
+from facepaint.names import DEFAULT_METHOD
 
 
 @cli.command()
@@ -118,13 +119,17 @@ def reproduce(
 
 @cli.command()
 @click.argument("model", metavar="[MODEL.onnx]", required=False)
-@method_option
+@click.option(
+    "--method",
+    metavar="NAME",
+    help=f"{DEFAULT_METHOD} (the default) or cyclegan; reader and maskrcnn, which do not repaint.",
+)
 @click.option("--to", "targets", multiple=True, metavar="EXPRESSION", help="All by default.")
 @click.option("--report", metavar="OUT", help="Folder of results; else runs/measured-NAME.")
 @click.option("--judge", "features", metavar="NAME", help="vgg16-hed, mobilenet_v2 or vgg19.")
 @click.option("--identity", "embedder", metavar="NAME", help="dlib or none.")
 @click.option("--inception", metavar="FILE", help="Weights for FID; else FACEPAINT_INCEPTION.")
-@click.option("--limit", type=click.IntRange(1), help="Faces of each set.")
+@click.option("--limit", type=click.IntRange(1), help="Faces of each set; 40 by default.")
 @data_option
 @weights_option
 def evaluate(targets: tuple[str, ...], report: str | None, **asked: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +20,7 @@ from facepaint.face import EXPRESSIONS
 from facepaint.files import write_whole
 from facepaint.lab import loop, recipe
 from facepaint.lab.cards import card_of_metrics, make_card, on_card
+from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.named import cache_folder
 from facepaint.lab.data.named import faces as any_faces
 from facepaint.lab.data.split import SPLIT
@@ -174,20 +177,24 @@ def reproduce(
     study.reproduce(study.Job(Path(out), data, steps, scale, features, listen), only)
 
 
+JUDGE, EMBEDDER = "vgg16-hed", "dlib"
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What to measure, and by what. model: an exported network, None for the `method` of the folder
-    `weights` (None: those that ship). targets: expressions, () for all that the method knows.
-    features: of the judge. embedder: of the identity, "none" for none. inception: a file of
-    Inception's weights. limit: faces of each set."""
+    `weights` (None: those that ship). targets: expressions, () for all that the method knows and
+    the data can judge. features: of the judge, None for JUDGE. embedder: of the identity, "none"
+    for none, None for EMBEDDER. inception: a file of Inception's weights. limit: faces of each
+    set."""
 
     model: str | None = None
     method: str = DEFAULT_METHOD
     weights: str | None = None
     targets: tuple[str, ...] = ()
     data: str | None = None
-    features: str = "vgg16-hed"
-    embedder: str = "dlib"
+    features: str | None = None
+    embedder: str | None = None
     inception: str | None = None
     limit: int = 40
 
@@ -217,25 +224,23 @@ def _of_edits(
     from facepaint.lab.measure import cost, distribution, identity, judge, report, summary
     from facepaint.lab.measure import evaluate as measured  # imports what only it needs
 
-    method, embed = lookup_method(name)(weights), identity.embedder(asked.embedder)
-    known = measured.known_to(method)
-    unknown = [t for t in asked.targets if t not in known]
+    features, embedder = asked.features or JUDGE, asked.embedder or EMBEDDER
+    method, embed = lookup_method(name)(weights), identity.embedder(embedder)
+    known, targets = measured.known_to(method), tuple(dict.fromkeys(asked.targets))
+    unknown = [t for t in targets if t not in known]
     if unknown:
         raise LabError(f"{name} cannot make a face {unknown[0]}; it knows {', '.join(known)}")
     distance = distribution.distance(asked.inception)
     faces = any_faces(Settings(), asked.data)
     labels = measured.labels_of(faces)
-    fitted = judge.fit(
-        asked.features, faces, labels, EXPRESSIONS, listen=listen, cache=cache_folder()
-    )
+    chosen = _targets(faces, targets, known, judge.unknown_of(faces, labels, EXPRESSIONS))
+    fitted = judge.fit(features, faces, labels, EXPRESSIONS, listen=listen, cache=cache_folder())
     tools = measured.Tools(method, open_model("reader"), fitted, embed)
     network = weights / read_manifest(weights)[name]["file"]
-    depends = {"network": network_hash(network), "judge": asked.features}
-    depends["identity"] = asked.embedder
-    chosen = asked.targets or known
+    depends = {"network": network_hash(network), "judge": features, "identity": embedder}
     rows = measured.measure(faces, tools, chosen, home, asked.limit, listen, depends)
-    numbers = summary.report(faces, rows, tools, asked.embedder, distance, listen)
-    numbers["network"] = depends["network"]
+    numbers = summary.report(faces, rows, tools, embedder, distance, listen)
+    numbers |= {"network": depends["network"], "limit": asked.limit}
     times = {"clock": "processor"} | cost.of_method(method, clock=cost.PROCESSOR)
     numbers["cost"] = cost.machine() | times | cost.arithmetic(network)
     numbers["cost"] |= cost.fresh_process(name, weights)
@@ -244,12 +249,35 @@ def _of_edits(
     return numbers
 
 
+def _targets(
+    faces: FaceSet, asked: tuple[str, ...], known: tuple[str, ...], unknown: Sequence[str]
+) -> tuple[str, ...]:
+    """What is measured: what was asked, each of which must be possible with these faces, else all
+    that is known and possible. unknown: what no judge can be fitted on."""
+    from facepaint.lab.measure import evaluate as measured  # imports what only it needs
+
+    reasons = {to: measured.not_measured(faces, to, unknown) for to in known}
+    possible = tuple(to for to in known if not reasons[to])
+    left = [to for to in asked or known if reasons[to]]
+    if left and (asked or not possible):
+        can = ", ".join(possible) or "none"
+        raise LabError(f"cannot measure {left[0]}: {reasons[left[0]]}; these data can: {can}")
+    if left:
+        why = f"the first for {reasons[left[0]]}"
+        warnings.warn(f"not measured: {', '.join(left)}; {why}", stacklevel=2)
+    return asked or possible
+
+
 def _of_network(asked: Evaluation, name: str, weights: Path, home: Path) -> dict[str, Any]:
     from facepaint.lab.measure import cost, report  # imports what only it needs
 
     entry = lookup(name)
     if entry.measure is None:
         raise LabError(f"nothing measures a {name} on held-out people")
+    given = {"--to": asked.targets, "--judge": asked.features, "--identity": asked.embedder}
+    idle = [option for option, value in given.items() if value]
+    if idle:
+        raise LabError(f"{name} does not repaint, so {idle[0]} does not apply; leave it out")
     model, network = open_model(name, weights), weights / read_manifest(weights)[name]["file"]
     found = entry.data(recipe.settings(entry.settings, {"method": name}), asked.data)
     numbers = rounded(
@@ -275,6 +303,11 @@ def compare(first: str, second: str) -> list[str]:
     for path, numbers in zip((first, second), both, strict=True):
         if not all("each" in part for part in parts(numbers).values()):
             raise LabError(f"{path} does not hold the numbers of each face; evaluate it again")
+    if not summary.in_common(*both):
+        held = (
+            f"{p} has {', '.join(parts(n))}" for p, n in zip((first, second), both, strict=True)
+        )
+        raise LabError(f"nothing in common to compare: {'; '.join(held)}")
     return summary.compare(*both)
 
 

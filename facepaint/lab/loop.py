@@ -29,7 +29,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from facepaint.errors import LabError
-from facepaint.files import write_whole
+from facepaint.files import whole_lines, write_whole
 from facepaint.lab import precision
 from facepaint.lab.graph import read_weights
 from facepaint.lab.recipe import Settings, as_table
@@ -84,6 +84,7 @@ def train(method: Method, run: Path, resume: bool = False, listen: Listener | No
     if s.start and not resume:
         _start(Path(s.start), networks, ema)
     run.mkdir(parents=True, exist_ok=True)
+    _forget(run / "log.jsonl", first)
     with (run / "log.jsonl").open("a") as log:
         _train(method, fabric, (networks, ema, optimizers), first, run, log, listen)
     return s.steps
@@ -241,6 +242,15 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
 
 def _write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:
     cv2.imwrite(str(path), np.ascontiguousarray(picture[..., ::-1]))
+
+
+def _forget(log: Path, step: int) -> None:
+    """Take out of a log what comes after a step, and a line that was cut off: a run that was killed
+    goes on from its checkpoint, and does the steps since then again."""
+    lines = whole_lines(log)
+    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    if len(kept) < len(lines):
+        write_whole(log, "".join(f"{line}\n" for line in kept))
 
 
 def _fresh(run: Path) -> int:

@@ -60,10 +60,10 @@ def curves(
     figure.savefig(path, dpi=110)
 
 
-def study(out: Path, hardware: dict[str, Any], results: dict[str, dict[str, Any]]) -> str:
-    """The page of `facepaint reproduce`; pictures are named relative to `out`."""
-    made_on = ", ".join(f"{k} {v}" for k, v in hardware.items() if v is not None)
-    parts = [f"<h1>The 2019 study, again</h1><p>{escape(made_on)}</p>"]
+def study(results: dict[str, dict[str, Any]]) -> str:
+    """The page of `facepaint reproduce`; pictures are named relative to its folder."""
+    about = "Scale cpu is smaller than the study in pixels, width and steps; full has its sizes."
+    parts = [f"<h1>The 2019 study, again</h1><p>{about} Made: how and on what.</p>"]
     for name, result in results.items():
         title, before = _STUDY[name]
         parts.append(f"<h2>{escape(title)}</h2><p>{escape(before)}</p>")

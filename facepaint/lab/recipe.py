@@ -19,6 +19,22 @@ else:
 
 RECIPES = Path(__file__).with_name("recipes")
 AUTO = "auto"
+# What the settings of any method, where they have such a key, must be at least.
+_LEAST: dict[str, float] = {
+    **dict.fromkeys(("steps", "batch", "devices", "workers", "save_every", "sheet_every"), 1),
+    **dict.fromkeys(("size", "width", "channels", "box_channels", "attention", "critic_steps"), 1),
+    **dict.fromkeys(("rate", "warmup", "floor", "decay", "beta1", "beta2", "clip", "ema"), 0),
+    **dict.fromkeys(("seed", "blocks", "pool", "critic_from"), 0),
+}
+_BELOW_ONE = ("beta1", "beta2")
+# As Lightning Fabric names them.
+_NAMES = {
+    "precision": (
+        *(AUTO, "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"),
+        *("32", "bf16", "16", "64", "transformer-engine", "transformer-engine-float16"),
+    ),
+    "accelerator": (AUTO, "cpu", "gpu", "cuda", "mps", "tpu"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,7 @@ class Settings:
     ema: float = 0.998
     seed: int = 0
     precision: str = AUTO
-    accelerator: str = "auto"
+    accelerator: str = AUTO
     devices: int = 1
     workers: int = 1
     compile: bool = False
@@ -116,7 +132,8 @@ def _change(text: str) -> tuple[str, Any]:
 
 
 def settings(kind: type[S], table: dict[str, Any]) -> S:
-    """`table` as settings of `kind`; an unknown key or a value of another type is an error."""
+    """`table` as settings of `kind`; an unknown key, a value of another type or one that cannot
+    work is an error."""
     hints = get_type_hints(kind)
     for key, value in table.items():
         if key not in hints:
@@ -126,7 +143,21 @@ def settings(kind: type[S], table: dict[str, Any]) -> S:
             table = table | {key: float(value)}
         elif not isinstance(value, hints[key]) or isinstance(value, bool) != (hints[key] is bool):
             raise LabError(f"setting {key}={value!r} should be of type {hints[key].__name__}")
-    return kind(**table)
+    made = kind(**table)
+    _check(as_table(made))
+    return made
+
+
+def _check(table: dict[str, Any]) -> None:
+    """LabError for a value too small, or a name that there is not."""
+    for key, value in table.items():
+        least = _LEAST.get(key)
+        if least is not None and not value >= least:  # nor nan
+            raise LabError(f"setting {key}={value!r} should be at least {least:g}")
+        if key in _BELOW_ONE and value >= 1:
+            raise LabError(f"setting {key}={value!r} should be below 1")
+        if key in _NAMES and value not in _NAMES[key]:
+            raise LabError(f"no {key}={value!r}; there are {', '.join(_NAMES[key])}")
 
 
 def as_table(settings: Any) -> dict[str, Any]:

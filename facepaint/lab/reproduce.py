@@ -36,6 +36,7 @@ from facepaint.models import open_model
 from facepaint.segment import face_mask
 
 Pixels = npt.NDArray[np.uint8]
+_LEAST_REAL = 30  # held-out faces of a set from which on these say how good a classifier is
 Result = dict[str, Any]
 
 
@@ -53,31 +54,53 @@ class Job:
 
 
 def reproduce(job: Job, only: tuple[str, ...] = ()) -> dict[str, Result]:
-    """Run what `only` names, or all; write index.html and results.json; return the results."""
+    """Run what `only` names, or all; write index.html and results.json; return the results.
+
+    A result that was asked for in the same way is kept. Raises LabError for what there is not, and
+    where a system has been run at another scale in that folder.
+    """
     unknown = set(only) - set(SYSTEMS)
     if unknown:
         raise LabError(f"no system {min(unknown)!r}; there are {', '.join(SYSTEMS)}")
     job.out.mkdir(parents=True, exist_ok=True)
     for name in only or SYSTEMS:
         home = job.out / name
-        if not (home / "result.json").exists():
+        if not _is_made(job, home):
             home.mkdir(exist_ok=True)
-            result = SYSTEMS[name](job, home)
+            result = SYSTEMS[name](job, home) | {"made": _asked(job) | _hardware()}
             write_whole(home / "result.json", json.dumps(result, indent=2))
     results = {
         name: json.loads((job.out / name / "result.json").read_text())
         for name in SYSTEMS
         if (job.out / name / "result.json").exists()
     }
-    hardware = {
+    write_whole(job.out / "results.json", json.dumps(results, indent=2))
+    write_whole(job.out / "index.html", page.study(results))
+    return results
+
+
+def _asked(job: Job) -> dict[str, Any]:
+    return {"scale": job.scale, "steps": job.steps, "features": job.features}
+
+
+def _hardware() -> dict[str, Any]:
+    return {
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
     }
-    write_whole(job.out / "results.json", json.dumps({"hardware": hardware} | results, indent=2))
-    write_whole(job.out / "index.html", page.study(job.out, hardware, results))
-    return results
+
+
+def _is_made(job: Job, home: Path) -> bool:
+    """Whether a folder holds the result of what is asked."""
+    path = home / "result.json"
+    if not path.exists():
+        return False
+    made = json.loads(path.read_text()).get("made", {})
+    if made.get("scale", job.scale) != job.scale:
+        raise LabError(f"{home} holds a run at --scale {made['scale']}; name another OUT")
+    return all(made.get(k) == v for k, v in _asked(job).items())
 
 
 def _train(
@@ -259,27 +282,36 @@ def self_attention_gan(job: Job, home: Path) -> Result:
 
 @torch.no_grad()
 def _drawn_faces(method: Any, faces: FaceSet, settings: Any, each: int = 32) -> Result:
-    """Accuracy of a separately trained classifier on drawn and on real faces, and diversity: the
-    mean absolute difference of two pictures of one class, 0 to 255, drawn and real."""
+    """Accuracy of a separately trained classifier on drawn and on real faces of the same set, size
+    and colour, held-out ones where there are enough; and diversity: the mean absolute difference of
+    two pictures of one class, 0 to 255, drawn and real, over all pairs."""
     known = sorted({int(e) for e in faces.expressions[method.rows]})
     classes = tuple(EXPRESSIONS[k] for k in known)
     labels = np.full(len(faces), -1)
     for n, k in enumerate(known):
         labels[faces.expressions == k] = n
     ruler = judge.fit("mobilenet_v2", faces, labels, classes)
+    source = settings.sources if "," not in settings.sources else ""
+    of_set = named.of_sets(faces, settings.sources) & (labels >= 0)
+    held_out = np.flatnonzero(of_set & faces.held_out)
+    tested = held_out if len(held_out) >= _LEAST_REAL else method.rows
+    shown = [picture(faces, int(i), settings.size, settings.colour) for i in tested]
+    truly = ruler(shown, source).argmax(1) == labels[tested]
     generator = method.networks["generator"]
     right, drawn_apart, real_apart = [], [], []
     for n, k in enumerate(known):
         noise = torch.randn(each, sagan.NOISE, generator=torch.Generator().manual_seed(k))
         made = to_pixels(generator(noise, torch.full((each,), k)))
-        right.append(float((ruler([*made]).argmax(1) == n).mean()))
+        right.append(float((ruler([*made], source).argmax(1) == n).mean()))
         drawn_apart.append(_apart(made))
         rows = [int(i) for i in method.rows[faces.expressions[method.rows] == k][:each]]
         real = [picture(faces, i, settings.size, settings.colour) for i in rows]
         real_apart.append(_apart(np.stack(real)))
     return {
         "accuracy": float(np.mean(right)),
-        "accuracy_on_real": float(np.mean(list(ruler.accuracy.values()))),
+        "accuracy_on_real": float(truly.mean()),
+        "real_faces": len(tested),
+        "real_faces_are_held_out": tested is held_out,
         "chance": 1 / len(classes),
         "diversity_255": float(np.mean(drawn_apart)),
         "diversity_of_real_255": float(np.mean(real_apart)),
@@ -287,11 +319,10 @@ def _drawn_faces(method: Any, faces: FaceSet, settings: Any, each: int = 32) -> 
 
 
 def _apart(pictures: npt.NDArray[np.uint8]) -> float:
-    """Mean absolute difference between pictures and their neighbours in the list."""
-    if len(pictures) < 2:
-        return 0.0
-    values = pictures.astype(float)
-    return float(np.abs(values[1:] - values[:-1]).mean())
+    """Mean absolute difference over all pairs of pictures."""
+    values = pictures.astype(np.float32)
+    pairs = [np.abs(values[i + 1 :] - v).mean((1, 2, 3)) for i, v in enumerate(values[:-1])]
+    return float(np.concatenate(pairs).mean()) if pairs else 0.0
 
 
 # --- 4. CycleGAN

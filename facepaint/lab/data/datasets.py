@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from facepaint import align, detect
 from facepaint.errors import LabError, PhotoError
-from facepaint.face import EXPRESSIONS, LANDMARKS, Box, FloatArray
+from facepaint.face import BLENDSHAPES, EXPRESSIONS, LANDMARKS, Box, FloatArray
 from facepaint.models import Model, open_model
 from facepaint.photo import Photo
 from facepaint.read import read
@@ -94,28 +94,112 @@ def _parquet_files(folder: Path) -> list[Path]:
 
 
 def _parquet_faces(file: Path, folder: Path) -> Iterator[Portrait]:
-    for record in records(file):
-        pixels = decode(record["image"], file)
-        yield from (_of_scene if "boxes" in record else _of_portrait)(pixels, record)
+    for where, record in records(file):
+        is_scene = "boxes" in record
+        check(record, where, SCENE if is_scene else PORTRAIT)
+        pixels = decode(record["image"], where)
+        yield from (_of_scene if is_scene else _of_portrait)(pixels, record)
 
 
-def records(file: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file, a few in memory at a time."""
+def records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a Parquet file, each with its place in words; a few in memory at a time."""
     import pyarrow.parquet as pq
 
+    n = 0
     try:
-        table = pq.ParquetFile(file)
-    except Exception as error:
-        raise LabError(f"{file}: not a Parquet file ({error})") from error
-    for batch in table.iter_batches(64):
-        yield from batch.to_pylist()
+        for batch in pq.ParquetFile(file).iter_batches(64):
+            for record in batch.to_pylist():
+                n += 1
+                yield f"{file}, row {n}", record
+    except Exception as error:  # of reading: what is done with a row raises elsewhere
+        broken = f"damaged after row {n}" if n else "not a Parquet file"
+        raise LabError(f"{file}: {broken} ({error})") from error
 
 
-def decode(data: bytes, file: Path) -> Pixels:
-    """The image of a Parquet row, uint8 [H, W, 3] RGB."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+class Column(NamedTuple):
+    """What a column of a Parquet row has to hold, in words and as a test."""
+
+    holds: str
+    fits: Callable[[Any], bool]
+
+
+def _numbers(value: Any, times: int) -> npt.NDArray[Any] | None:
+    """A list of numbers as an array, None where it is none, or not so many or a multiple."""
+    try:
+        found = np.array(value, np.float32)
+    except (TypeError, ValueError):
+        return None
+    return found if isinstance(value, list) and found.size % times == 0 else None
+
+
+def _is_list(value: Any, count: int, finite: bool = True) -> bool:
+    found = _numbers(value, count)
+    return found is not None and found.size == count and not (finite and np.isnan(found).any())
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_boxes(value: Any) -> bool:
+    found = _numbers(value, 5)
+    return found is not None and bool(np.isfinite(found).all())
+
+
+def _are_meshes(value: Any) -> bool:
+    known = isinstance(value, list) and all(isinstance(v, list) for v in value)
+    return known and all(not v or _is_list(v, 2 * LANDMARKS) for v in value)
+
+
+IMAGE = {"image": Column("the bytes of a picture", lambda v: isinstance(v, bytes))}
+PORTRAIT = {
+    **IMAGE,
+    "landmarks": Column(f"{2 * LANDMARKS} numbers", lambda v: _is_list(v, 2 * LANDMARKS)),
+    "blendshapes": Column(
+        f"{len(BLENDSHAPES)} numbers", lambda v: _is_list(v, len(BLENDSHAPES), finite=False)
+    ),
+    "expression": Column(
+        f"null or one of {', '.join(EXPRESSIONS)}", lambda v: v is None or v in EXPRESSIONS
+    ),
+    "subject": Column("a name", _is_text),
+    "source": Column("a name", _is_text),
+}
+SCENE = {
+    **IMAGE,
+    "name": Column("a name", _is_text),
+    "boxes": Column("lists of 5 numbers", _are_boxes),
+    "landmarks": Column(f"lists of {2 * LANDMARKS} numbers or of none", _are_meshes),
+}
+CUTOUT = {
+    **IMAGE,
+    "mask": Column("the bytes of a picture", lambda v: isinstance(v, bytes)),
+    "subject": Column("a name", _is_text),
+}
+
+
+def check(record: dict[str, Any], where: str, columns: dict[str, Column]) -> None:
+    """LabError, which names the row and the column, for a row that has not what it needs."""
+    for name, column in columns.items():
+        if name not in record:
+            raise LabError(f"{where}: no column {name}, which should be {column.holds}")
+        if not column.fits(record[name]):
+            raise LabError(f"{where}: {name} should be {column.holds}, not {_shown(record[name])}")
+    if columns is SCENE and len(record["landmarks"]) > len(record["boxes"]):
+        raise LabError(f"{where}: landmarks of more faces than there are boxes")
+
+
+def _shown(value: Any) -> str:
+    """What a row holds, in a few words."""
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return "null" if value is None else repr(value) if _is_text(value) else type(value).__name__
+
+
+def decode(data: bytes, where: str, flag: int = cv2.IMREAD_COLOR_RGB) -> Pixels:
+    """An encoded picture, uint8 [H, W, 3] RGB; LabError, which begins with `where`, for none."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
     if pixels is None:
-        raise LabError(f"{file}: holds an image that cannot be decoded")
+        raise LabError(f"{where}: holds an image that cannot be decoded")
     return np.asarray(pixels, np.uint8)
 
 

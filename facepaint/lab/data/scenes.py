@@ -62,7 +62,7 @@ class SceneSet:
 
     def scene(self, i: int) -> Scene:
         """The real scene i. Where a face has no mesh its mask is the ellipse inside its box."""
-        pixels = _decoded(self.photos[i])
+        pixels = datasets.decode(self.photos[i], f"scene {self.names[i]}")
         masks = [
             _mask_of(pixels.shape, box, mesh)
             for box, mesh in zip(self.boxes[i], self.meshes[i], strict=True)
@@ -78,10 +78,12 @@ def load(folder: Path) -> SceneSet:
         return wider(folder)
     found = SceneSet([], [], [], [], [])
     for file in sorted(folder.glob("*.parquet")):
-        for record in datasets.records(file):
+        for where, record in datasets.records(file):
             if "boxes" in record:
+                datasets.check(record, where, datasets.SCENE)
                 _add_scene(found, record)
             elif record.get("mask"):
+                datasets.check(record, where, datasets.CUTOUT)
                 found.cutouts.append((record["image"], record["mask"], record["subject"]))
     if not any(len(b) for b in found.boxes):
         raise LabError(f"{folder}: no scene with boxes of faces there, neither Parquet nor WIDER")
@@ -126,13 +128,6 @@ def wider(folder: Path, split: str = "train") -> SceneSet:
         found.meshes.append([None] * len(boxes))
         found.names.append(f"{path.parent.name}/{path.name}")
     return found
-
-
-def _decoded(data: bytes, flag: int = cv2.IMREAD_COLOR_RGB) -> Pixels:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-    if pixels is None:
-        raise LabError("a scene holds an image that cannot be decoded")
-    return np.asarray(pixels, np.uint8)
 
 
 def _mask_of(shape: tuple[int, ...], box: FloatArray, mesh: FloatArray | None) -> Pixels:
@@ -189,9 +184,9 @@ def pasted(found: SceneSet, background: int, rng: np.random.Generator, size: int
     masks: list[Pixels] = []
     boxes: list[FloatArray] = []
     for _ in range(int(rng.integers(1, 7))):
-        photo, parsing, _ = found.cutouts[int(rng.choice(_trained(found)))]
+        cutout = found.cutouts[int(rng.choice(_trained(found)))]
         side = float(np.exp(rng.uniform(np.log(24), np.log(size * 0.9))))
-        face, head, layer = _cut_out(photo, parsing, side, rng, (height, width))
+        face, head, layer = _cut_out(cutout, side, rng, (height, width))
         ys, xs = np.nonzero(face)
         if len(xs) < 12:
             continue
@@ -219,11 +214,12 @@ def _ellipse_area(box: FloatArray) -> float:
 
 
 def _cut_out(
-    photo: bytes, parsing: bytes, side: float, rng: np.random.Generator, shape: tuple[int, int]
+    cutout: tuple[bytes, bytes, str], side: float, rng: np.random.Generator, shape: tuple[int, int]
 ) -> tuple[Pixels, Pixels, Pixels]:
     """Face mask (0 or 1), head mask (0 to 255) and picture of a cut-out, each over `shape`."""
-    pixels = augment.Look.draw(rng)(_decoded(photo))
-    classes = _decoded(parsing, cv2.IMREAD_GRAYSCALE)
+    photo, parsing, name = cutout
+    pixels = augment.Look.draw(rng)(datasets.decode(photo, f"the cut-out of {name}"))
+    classes = datasets.decode(parsing, f"the mask of {name}", cv2.IMREAD_GRAYSCALE)
     pixels = np.asarray(cv2.resize(pixels, classes.shape[::-1], interpolation=cv2.INTER_AREA))
     scale = side / classes.shape[0]
     angle = np.deg2rad(np.clip(rng.normal(0, 15), -50, 50))

@@ -28,7 +28,7 @@ from facepaint.lab.measure.evaluate import Row, Tools, edited, held_out_of, read
 
 INCEPTION_VARIABLE = "FACEPAINT_INCEPTION"
 _INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # ends in the start of its sha256
-_LEAST = 10  # faces on either side
+_LEAST = 10  # faces edited, and real people in each half
 Pictures = Sequence[npt.NDArray[np.uint8]]
 Between = Callable[[npt.NDArray[Any], npt.NDArray[Any]], float]
 
@@ -89,14 +89,15 @@ def between(
     """Each distance of the real held-out faces of `to`: to the edited ones, to the photos before
     the edit ("_of_the_input"), and of one half of the real people to the other ("_of_real").
 
-    Of each set at most twice as many real faces are taken as were edited. Nothing where either
-    side has fewer than ten.
+    Of each set at most twice as many real faces are taken as were edited. Nothing where fewer than
+    ten were edited, or a half has fewer than ten people.
     """
     counts = {s: sum(r["source"] == s for r in rows) for s in sorted({r["source"] for r in rows})}
     known = held_out_of(faces, to)
     real = np.concatenate([known[faces.sources[known] == s][: 2 * n] for s, n in counts.items()])
     halves = by_half(faces.subjects[real])
-    if min(len(rows), *(int((halves == h).sum()) for h in (0, 1))) < _LEAST:
+    people = [len(set(faces.subjects[real][halves == h])) for h in (0, 1)]
+    if min(len(rows), *people) < _LEAST:
         return {}
     before, after = [], []
     for row in rows:

@@ -73,6 +73,17 @@ def held_out_of(faces: FaceSet, expression: str) -> npt.NDArray[np.intp]:
     return np.flatnonzero(faces.held_out & (labels_of(faces) == EXPRESSIONS.index(expression)))
 
 
+def not_measured(faces: FaceSet, to: str, unknown: Sequence[str]) -> str:
+    """Why faces made `to` cannot be measured, "" where they can. unknown: what the judge is not
+    fitted on."""
+    lacking = [e for e in (to, start_of(to)) if e in unknown]
+    if lacking:
+        return f"no face to learn {lacking[0]!r} from, so no judge of it"
+    if not len(held_out_of(faces, start_of(to))):
+        return f"no held-out {start_of(to)} face to begin from"
+    return ""
+
+
 def sources_for(faces: FaceSet, to: str, limit: int) -> npt.NDArray[np.intp]:
     """Held-out faces to make `to`: happy ones for neutral, neutral ones for all else; at most
     `limit` of each set, of as many people as that allows."""

@@ -68,7 +68,8 @@ def _pooled(maps: Tensor, places: int) -> Tensor:
 class Judge:
     """features: their name. classes: what is told apart. fitted: on what, in words. of_real: the
     row of each real face of held-out people, and what it was taken for, float32 [K]. accuracy: the
-    share of these, of each class, that it names rightly: its ceiling."""
+    share of these, of each class, that it names rightly: its ceiling. unknown: the classes that it
+    had no face to learn from; their probability is always zero."""
 
     features: str
     classes: tuple[str, ...]
@@ -78,6 +79,7 @@ class Judge:
     _extract: Extract
     _lens: _Lens
     _linear: nn.Linear
+    unknown: tuple[str, ...] = ()
 
     def __call__(self, pictures: Pictures, source: str = "") -> FloatArray:
         """The probability of each class, float32 [N, K], of pictures uint8 [H, W, 1 or 3] of one
@@ -88,7 +90,10 @@ class Judge:
         """The same of features [N, D], each of its set."""
         with torch.no_grad():
             scores = self._linear(torch.from_numpy(self._lens(seen, sources)))
-        return torch.softmax(scores, 1).numpy()
+        told = torch.softmax(scores, 1).numpy()
+        every = np.zeros((len(told), len(self.classes)), np.float32)
+        every[:, [c not in self.unknown for c in self.classes]] = told
+        return every
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +109,22 @@ class _Lens:
         return np.asarray((seen - np.stack(centres)) / self.deviation, np.float32)
 
 
+def unknown_of(
+    faces: FaceSet, labels: npt.NDArray[Any], classes: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The classes that no face of people not held out shows. LabError where too few are left to
+    fit a judge: the first, with which all are compared, and one more."""
+    shown = set(labels[~faces.held_out].tolist())
+    unknown = tuple(c for k, c in enumerate(classes) if k not in shown)
+    if classes[0] in unknown:
+        raise LabError(
+            f"no face to learn {classes[0]!r} from, with which a judge compares the rest"
+        )
+    if len(unknown) == len(classes) - 1:
+        raise LabError(f"no face to learn anything but {classes[0]!r} from; a judge needs two")
+    return unknown
+
+
 def fit(
     name: str,
     faces: FaceSet,
@@ -117,15 +138,14 @@ def fit(
 ) -> Judge:
     """A judge on features `name`. labels: [N], the place in `classes` of each face, -1 for none.
 
-    At most `most` faces of each class are taken. cache: a folder that keeps the real faces'
-    features for the next time, which are most of the work. Raises LabError where a class has none.
+    At most `most` faces of each class are taken; of those that have none, see `unknown_of`. cache:
+    a folder that keeps the real faces' features for the next time, which are most of the work.
     """
     rng = np.random.default_rng(seed)
-    chosen = []
-    for k, label in enumerate(classes):
+    unknown, chosen = unknown_of(faces, labels, classes), []
+    known = [k for k, label in enumerate(classes) if label not in unknown]
+    for k in known:
         rows = np.flatnonzero(~faces.held_out & (labels == k))
-        if not len(rows):
-            raise LabError(f"no face to learn {label!r} from")
         chosen.append(_evenly(rng.permutation(rows), faces.sources, most))
     learnt = np.concatenate(chosen)
     real = np.flatnonzero(faces.held_out & (labels >= 0))
@@ -133,17 +153,19 @@ def fit(
     rows = np.concatenate([learnt, real])
     seen, ceiling = np.split(_kept(name, faces, rows, extract, cache, listen), [len(learnt)])
     lens = _lens(seen, faces.sources[learnt], labels[learnt] == 0)
-    linear = _logistic(lens(seen, faces.sources[learnt]), labels[learnt], len(classes), decay)
+    places = np.searchsorted(known, labels[learnt])
+    linear = _logistic(lens(seen, faces.sources[learnt]), places, len(known), decay)
     fitted = (
         f"{len(learnt)} faces of people not held out, at most {most} of each class, evenly from"
         f" the sets; each less the mean {classes[0]} one of its set; seed {seed}"
     )
-    judge = Judge(name, classes, fitted, {}, {}, extract, lens, linear)
+    fitted += f"; none of them {', '.join(unknown)}" if unknown else ""
+    judge = Judge(name, classes, fitted, {}, {}, extract, lens, linear, unknown)
     judge.of_real.update(zip(real.tolist(), judge.named(ceiling, faces.sources[real]), strict=True))
-    for k, label in enumerate(classes):
+    for k in known:
         named = [judge.of_real[int(i)].argmax() == k for i in real if labels[i] == k]
         if named:
-            judge.accuracy[label] = float(np.mean(named))
+            judge.accuracy[classes[k]] = float(np.mean(named))
     return judge
 
 

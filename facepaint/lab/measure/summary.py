@@ -285,6 +285,12 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     return lines + _costs(first.get("cost", {}), second.get("cost", {}))
 
 
+def in_common(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether there is a number in both, of the same expression or network."""
+    both = parts(second)
+    return any(_better(a, both[name], []) for name, a in parts(first).items() if name in both)
+
+
 def _measured_by(numbers: dict[str, Any], what: str) -> Any:
     """What a judge was made of, or the name of an identity; how good a judge is follows from it."""
     named = numbers.get(what)

@@ -77,7 +77,9 @@ class CycleGANMethod:
         self._faces = faces
         self.rows = {d: domain(faces, s, d, held_out=False) for d in DOMAINS}
         self._loss = _ADVERSARIAL[s.adversarial]
-        self._show = {d: domain(faces, s, d, held_out=True)[:8] for d in DOMAINS}
+        kept = {d: domain(faces, s, d, held_out=True) for d in DOMAINS}
+        shown = kept if any(map(len, kept.values())) else self.rows
+        self._show = {d: rows[:8] for d, rows in shown.items()}
 
     @property
     def steps_a_pass(self) -> int:
@@ -143,7 +145,8 @@ class CycleGANMethod:
 
     @torch.no_grad()
     def sheet(self, networks: Networks) -> npt.NDArray[np.uint8]:
-        """Held-out people: source, result, what changed (× 3), and the way back."""
+        """Held-out people, or those trained on where none are: source, result, what changed (× 3),
+        and the way back."""
         s, rows = self.settings, []
         for here, there in (DOMAINS, DOMAINS[::-1]):
             device = next(networks["to_happy"].parameters()).device

@@ -76,7 +76,8 @@ class MaskRCNNMethod:
             self._pasted = 0.0  # nothing to paste, or nowhere
         if not len(self._real):
             raise LabError("no scene with a face to train on")
-        self._show = np.flatnonzero(scenes.held_out & ~scenes.empty)[:8]
+        kept = np.flatnonzero(scenes.held_out & ~scenes.empty)
+        self._show = (kept if len(kept) else self._real)[:8]
 
     def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
         """Pictures uint8 [N, S, S, 3], boxes int32 [N, 24, 4] in sixteenths of a pixel, masks uint8
@@ -115,7 +116,7 @@ class MaskRCNNMethod:
 
     @torch.no_grad()
     def sheet(self, networks: Networks) -> npt.NDArray[np.uint8]:
-        """Held-out scenes with what is found in them."""
+        """Held-out scenes, or those trained on where none are, with what is found in them."""
         network = detector(networks["maskrcnn"])
         device = next(network.parameters()).device
         tiles = []

@@ -67,7 +67,8 @@ class ReaderMethod:
             "labelled": np.flatnonzero(train & (faces.expressions >= 0)),
             "none": np.flatnonzero(train & ~faces.is_face),
         }
-        self._show = np.flatnonzero(faces.held_out & faces.is_face)
+        kept = np.flatnonzero(faces.held_out & faces.is_face)
+        self._show = kept if len(kept) else self._groups["face"]
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
         self._weight = _landmark_weight()
 
@@ -125,7 +126,8 @@ class ReaderMethod:
 
     @torch.no_grad()
     def sheet(self, networks: Networks) -> npt.NDArray[np.uint8]:
-        """People never trained on, with the landmarks that the reader sees."""
+        """People never trained on, or where there are none those trained on, with the landmarks
+        that the reader sees."""
         pick = self._show[np.linspace(0, len(self._show) - 1, 24).astype(int)]
         crops = np.stack([cut(self._faces.crops[i], align.IDENTITY) for i in pick])
         read = networks["reader"](to_float(torch.from_numpy(crops).to(device_of(networks))))
