@@ -15,7 +15,9 @@ from facepaint.names import BLENDSHAPES, EXPRESSIONS, REGIONS
 # An expression leaves the gaze where it is.
 GAZE = np.array([name.startswith("eyeLook") for name in BLENDSHAPES])
 
-_MAIN = 0.5  # of an expression's largest raise above neutral: from there on they make it up
+# Of an expression's largest raise above neutral, and of the largest raise of the same blendshape by
+# any expression: from there on a blendshape makes the expression up.
+_MAIN = 0.5
 Targets = Mapping[str, npt.NDArray[np.float32]]
 
 
@@ -24,7 +26,8 @@ def change(edit: Edit, face: Face, targets: Targets) -> FloatArray:
 
     targets: the blendshapes [52] of each expression. What an expression raises most above neutral
     it never lowers: a smile wider than the mean of all smiles is not made smaller by asking for
-    happy. But the trace of a smile in angry faces does not keep one.
+    happy. But the trace of a smile in angry or afraid faces does not keep one: a smile is happy's,
+    which raises it several times as far.
     The gaze stays but where it is set by name.
     """
     have = face.blendshapes
@@ -60,7 +63,8 @@ def _difference(edit: Edit, face: Face, targets: Targets) -> npt.NDArray[np.floa
     target, neutral = targets[edit.to], targets["neutral"]
     difference = np.where(GAZE, 0, target - have)
     raised = target - neutral
-    own = raised > max(_MAIN * float(raised.max()), 0.05)
+    most = np.max([t - neutral for t in targets.values()], 0)  # of any expression
+    own = (raised > max(_MAIN * float(raised.max()), 0.05)) & (raised > _MAIN * most)
     return np.where(own, np.maximum(difference, 0), difference).astype(np.float32)
 
 

@@ -33,7 +33,8 @@ def test_full_strength_reaches_the_target_but_for_the_gaze(to: str) -> None:
     reached = face.blendshapes + change(Edit(to), face, TARGETS)
     gaze = np.array([n.startswith("eyeLook") for n in BLENDSHAPES])
     raised = TARGETS[to] - TARGETS["neutral"]
-    own = raised > max(raised.max() / 2, 0.05)
+    most = np.max([TARGETS[e] - TARGETS["neutral"] for e in EXPRESSIONS], 0)
+    own = (raised > max(raised.max() / 2, 0.05)) & (raised > most / 2)
     kept = own & (face.blendshapes > TARGETS[to])
     assert np.allclose(reached[~gaze & ~kept], TARGETS[to][~gaze & ~kept], atol=1e-6)
     assert np.array_equal(reached[gaze | kept], face.blendshapes[gaze | kept])
@@ -47,6 +48,11 @@ def test_a_trace_of_a_smile_in_an_expression_keeps_none() -> None:
     face = replace(a_face(), blendshapes=np.full(52, 0.9, np.float32))
     asked = change(Edit("angry"), face, targets)
     assert asked[smile] == pytest.approx(0.15 - 0.9) and asked[brow] == 0
+    # nor where all that it raises is little: what another raises far more is that one's
+    targets["angry"][[smile, brow]], targets["happy"][smile] = (0.15, 0.2), 0.8
+    asked = change(Edit("angry"), face, targets)
+    assert asked[smile] == pytest.approx(0.15 - 0.9) and asked[brow] == 0
+    assert change(Edit("happy"), face, targets)[smile] == 0
 
 
 def test_change_is_linear_in_strength_and_zero_at_zero() -> None:
