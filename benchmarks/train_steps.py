@@ -38,10 +38,8 @@ RECIPES = {
 }
 
 
-def optimizers(method: Any, fused: bool = False) -> dict[str, torch.optim.Optimizer]:
-    return {
-        n: torch.optim.Adam(m.parameters(), 1e-6, fused=fused) for n, m in method.networks.items()
-    }
+def optimizers(method: Any) -> dict[str, torch.optim.Optimizer]:
+    return {n: torch.optim.Adam(m.parameters(), 1e-6) for n, m in method.networks.items()}
 
 
 def ours(name: str) -> Step:
@@ -51,7 +49,7 @@ def ours(name: str) -> Step:
         network.to(memory_format=torch.channels_last)
         if method.settings.compile:
             network.compile()
-    each = optimizers(method, fused=True)  # as the loop's
+    each = optimizers(method)
 
     def step() -> Tensor:
         first = None

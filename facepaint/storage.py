@@ -40,7 +40,8 @@ class Folder:
         """Relative names of the photos in it, sorted; what begins with a dot is passed over, and so
         is `out` inside it. PhotoError where there is no such folder."""
         if self.local:
-            return find(self.path(), out.path() if out and out.local else None)
+            here = out is not None and isinstance(out._files, fs.LocalFileSystem)
+            return find(self.path(), out.path() if out and here else None)
         with self._told():
             if self._files.get_file_info(self._root).type != fs.FileType.Directory:
                 raise PhotoError(f"{self.place}: no folder there")

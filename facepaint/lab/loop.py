@@ -150,9 +150,9 @@ def _set_up(fabric: Fabric, method: Method) -> tuple[Networks, dict[str, torch.o
         network.to(memory_format=torch.channels_last)
         if compiled:
             network.compile()
-        betas = s.beta1, s.beta2
+        # not fused: that takes weights and gradients for alike in memory, which they need not be
         optimizer = torch.optim.AdamW(
-            network.parameters(), s.rate, betas, weight_decay=s.decay, fused=True
+            network.parameters(), s.rate, (s.beta1, s.beta2), weight_decay=s.decay
         )
         networks[name], optimizers[name] = fabric.setup(network, optimizer)
     return networks, optimizers
