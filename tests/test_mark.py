@@ -170,6 +170,19 @@ def test_pictures_of_the_face_as_it_was_go(portrait: np.ndarray) -> None:
     assert xmp.without_pictures(None) is None
 
 
+def test_a_picture_to_look_at_carries_the_mark_alone(portrait: np.ndarray) -> None:
+    """What the studio shows at full size may be saved from the page too."""
+    pytest.importorskip("fastapi", reason="the extra web is not installed")
+    from facepaint.web.preview import jpeg
+
+    photo = Photo(portrait, metadata=Metadata(xmp=theirs()))
+    edited = facepaint.Painter().edit(photo, to="neutral")
+    shown = Photo.read(jpeg(edited)).metadata.xmp
+    assert marks_in(shown) == marks_in(edited.metadata.xmp) != []
+    assert shown and b"a &amp; b" not in shown
+    assert Photo.read(jpeg(photo)).metadata.xmp is None
+
+
 def test_descriptions_of_one_packet_are_about_the_same() -> None:
     new = ElementTree.fromstring(merged(theirs(about="uuid:&lt;1>"), MARK))
     abouts = {n.get(f"{{{RDF}}}about") for n in new.iter(f"{{{RDF}}}Description")}
