@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,14 @@ def test_parquet_becomes_crops(folder: Path, tmp_path: Path) -> None:
     again = faces.load(folder, tmp_path)  # from the cache
     assert np.array_equal(again.crops, found.crops)
     assert np.array_equal(again.landmarks, found.landmarks, equal_nan=True)
+
+
+def test_another_file_of_the_same_name_and_size_is_read_anew(folder: Path, tmp_path: Path) -> None:
+    first = faces.cached(folder, tmp_path, 1)
+    assert faces.cached(folder, tmp_path, 1) == first != faces.cached(folder, tmp_path, 2)
+    path = next(folder.glob("*.parquet"))
+    os.utime(path, ns=(0, 0))
+    assert faces.cached(folder, tmp_path, 1) != first
 
 
 def test_a_broken_image_is_named(tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ def cached(folder: Path, cache: Path, what: int | str) -> Path:
     """Where in `cache` what was read from `folder` lies: another place for other files, or for
     something else that is read from them."""
     files = datasets.layout_of(folder).files(folder)
-    stamp = json.dumps([what, [(str(f.relative_to(folder)), f.stat().st_size) for f in files]])
+    found = [(f.relative_to(folder).as_posix(), f.stat()) for f in files]
+    stamp = json.dumps([what, [(name, s.st_size, s.st_mtime_ns) for name, s in found]])
     return cache / hashlib.sha256(stamp.encode()).hexdigest()[:12]
 
 
