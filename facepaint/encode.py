@@ -90,10 +90,16 @@ def _jpeg(photo: Photo) -> bytes:
     for name in ("exif", "comment"):  # a profile may span several segments
         if len(kept.get(name) or b"") > _SEGMENT:
             del kept[name]
-    if len(kept.get("xmp") or b"") > _SEGMENT:
-        kept["extra"] = _xmp_segments(kept.pop("xmp"))
+    kept |= jpeg_xmp(kept.pop("xmp", None))
     opaque = replace(photo, alpha=None)
     return _saved(opaque, "JPEG", quality=JPEG_QUALITY, subsampling=0, **kept)
+
+
+def jpeg_xmp(packet: bytes | None) -> dict[str, bytes]:
+    """Pillow's options for a JPEG with a packet of any size, or with none."""
+    if not packet:
+        return {}
+    return {"xmp": packet} if len(packet) <= _SEGMENT else {"extra": _xmp_segments(packet)}
 
 
 def _xmp_segments(packet: bytes) -> bytes:

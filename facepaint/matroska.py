@@ -18,6 +18,7 @@ NAME = b"XMP"
 
 _EBML, _SEGMENT, _CLUSTER, _VOID = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0xEC
 _TAGS, _TAG, _TARGETS, _SIMPLE, _NAME, _TEXT = 0x1254C367, 0x7373, 0x63C0, 0x67C8, 0x45A3, 0x4487
+_UNKNOWN = 1 << 64  # behind the end of any film
 _MAX_ELEMENTS = 100_000  # of one element: a hostile film can hold millions of two bytes each
 
 
@@ -68,16 +69,8 @@ def is_cut_off(file: IO[bytes]) -> bool:
     """Whether a film whose length is known, as one that was finished, has less than that."""
     size = file.seek(0, 2)
     first = _at(file, 0, size)
-    if first is None:
-        return False
-    file.seek(first.end)
-    head = file.read(12)
-    kind = _number(head)
-    length = _number(head[kind[1] :]) if kind else None
-    if kind is None or length is None or int.from_bytes(head[: kind[1]], "big") != _SEGMENT:
-        return False
-    unknown = length[0] == (1 << 7 * length[1]) - 1
-    return not unknown and first.end + kind[1] + length[1] + length[0] > size
+    segment = _said(file, first.end) if first else None
+    return segment is not None and segment.kind == _SEGMENT and size < segment.end < _UNKNOWN
 
 
 def _top(file: IO[bytes]) -> Iterator[Element]:
@@ -105,19 +98,27 @@ def _inside(file: IO[bytes], parent: Element) -> Iterator[Element]:
 def _at(file: IO[bytes], start: int, end: int) -> Element | None:
     """The element at a place; None where there is none that ends before `end`. Frames of a film
     that was cut off, or never finished, end with the file."""
+    said = _said(file, start)
+    if said is None:
+        return None
+    if said.kind in (_SEGMENT, _CLUSTER) and said.end > end:
+        said = said._replace(end=end)
+    return said if said.content <= said.end <= end else None
+
+
+def _said(file: IO[bytes], start: int) -> Element | None:
+    """The element that begins at a place, as long as it says itself that it is; None for none. One
+    that does not say its length ends at _UNKNOWN."""
     file.seek(start)
     head = file.read(12)
     kind = _number(head)
     size = _number(head[kind[1] :]) if kind else None
     if kind is None or size is None or kind[1] > 4:
         return None
-    name = int.from_bytes(head[: kind[1]], "big")
     content = start + kind[1] + size[1]
-    stop = content + size[0]
     unknown = size[0] == (1 << 7 * size[1]) - 1
-    if name in (_SEGMENT, _CLUSTER) and (unknown or stop > end):
-        stop = end
-    return Element(name, start, content, stop) if content <= stop <= end else None
+    name = int.from_bytes(head[: kind[1]], "big")
+    return Element(name, start, content, _UNKNOWN if unknown else content + size[0])
 
 
 def _number(data: bytes) -> tuple[int, int] | None:

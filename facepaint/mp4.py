@@ -79,18 +79,10 @@ def is_cut_off(file: IO[bytes]) -> bool:
     else does not fit at the end, as what some cameras put there, is no loss."""
     size, start = file.seek(0, 2), 0
     for _ in range(_MAX_BOXES):
-        file.seek(start)
-        head = file.read(16)
-        if len(head) < 8:
-            return False
-        length, kind = struct.unpack(">I4s", head[:8])
-        if length == 1 and len(head) == 16:
-            (length,) = struct.unpack(">Q", head[8:])
-        if length < 8:  # to the end of the file, or no box
-            return False
-        if start + length > size:
-            return kind in (b"mdat", b"moov", b"moof")
-        start += length
+        box = _said(file, start, size)
+        if box is None or box.end > size:
+            return box is not None and box.kind in (b"mdat", b"moov", b"moof")
+        start = box.end
     return False
 
 
@@ -133,6 +125,12 @@ def _boxes(file: IO[bytes], start: int, end: int, lenient: bool = False) -> Iter
 
 
 def _box(file: IO[bytes], start: int, end: int) -> Box | None:
+    box = _said(file, start, end)
+    return box if box and box.end <= end else None
+
+
+def _said(file: IO[bytes], start: int, end: int) -> Box | None:
+    """The box that begins at a place, as long as it says itself that it is, or up to `end`."""
     file.seek(start)
     head = file.read(16)
     if len(head) < 8 or end - start < 8:
@@ -142,4 +140,4 @@ def _box(file: IO[bytes], start: int, end: int) -> Box | None:
     if size == 1:
         size, content = int.from_bytes(head[8:16], "big"), start + 16
     stop = end if to_end else start + size
-    return Box(head[4:8], start, content, stop, to_end) if content <= stop <= end else None
+    return Box(head[4:8], start, content, stop, to_end) if content <= stop else None

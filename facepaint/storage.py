@@ -42,9 +42,9 @@ class Folder:
         if self.local:
             here = out is not None and isinstance(out._files, fs.LocalFileSystem)
             return find(self.path(), out.path() if out and here else None)
+        if not self.exists():
+            raise PhotoError(f"{self.place}: no folder there")
         with self._told():
-            if self._files.get_file_info(self._root).type != fs.FileType.Directory:
-                raise PhotoError(f"{self.place}: no folder there")
             found = self._files.get_file_info(fs.FileSelector(self._root, recursive=True))
         own = out._root if out and out._files.equals(self._files) else None
         paths = (i.path for i in found if i.is_file and is_photo(i.base_name))

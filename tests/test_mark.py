@@ -181,6 +181,9 @@ def test_a_picture_to_look_at_carries_the_mark_alone(portrait: np.ndarray) -> No
     assert marks_in(shown) == marks_in(edited.metadata.xmp) != []
     assert shown and b"a &amp; b" not in shown
     assert Photo.read(jpeg(photo)).metadata.xmp is None
+    many = Mark(tuple(replace(FACE, index=n) for n in range(500)), MODELS)  # more than a segment
+    crowd = Photo(portrait, metadata=Metadata(xmp=packet(many)))
+    assert marks_in(Photo.read(jpeg(crowd)).metadata.xmp) == [many]
 
 
 def test_descriptions_of_one_packet_are_about_the_same() -> None:

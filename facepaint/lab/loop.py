@@ -84,7 +84,8 @@ def train(method: Method, run: Path, resume: bool = False, listen: Listener | No
     if s.start and not resume:
         _start(Path(s.start), networks, ema)
     run.mkdir(parents=True, exist_ok=True)
-    _forget(run / "log.jsonl", first)
+    if fabric.is_global_zero:  # the one that writes it
+        _forget(run / "log.jsonl", first)
     with (run / "log.jsonl").open("a") as log:
         _train(method, fabric, (networks, ema, optimizers), first, run, log, listen)
     return s.steps

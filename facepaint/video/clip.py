@@ -140,6 +140,8 @@ class Source:
                     yield from (self._stamped(frame) for frame in self.video.decode(packet))
                 elif packet.dts is not None:  # the packet that only ends its stream has none
                     yield packet
+        if _cut_off(self.path):
+            raise DamagedError(f"{self.path}: cut off; its end is missing")
 
     def _stamped(self, frame: VideoFrame) -> VideoFrame:
         if self._pts is None:
@@ -156,7 +158,7 @@ class Source:
         self.container.close()
 
 
-def cut_off(path: Path) -> bool:
+def _cut_off(path: Path) -> bool:
     """Whether the end of an MP4, a MOV, an MKV or a WebM is missing; they say how long they are."""
     with path.open("rb") as file:
         head = file.read(12)

@@ -23,7 +23,7 @@ from facepaint.face import Box, Face
 from facepaint.mark import Mark, marked_person
 from facepaint.painter import Painter
 from facepaint.video import planes
-from facepaint.video.clip import DamagedError, Packet, Source, Target, cut_off, kind
+from facepaint.video.clip import DamagedError, Packet, Source, Target, kind
 from facepaint.video.track import Track, Tracker
 
 Pixels = npt.NDArray[np.uint8]
@@ -195,8 +195,6 @@ class _Run:
                 return
             if time < end:
                 yield item
-        if cut_off(self._clip.path):
-            raise DamagedError(f"{self._clip.path}: cut off; its end is missing")
 
     def _take(self, frame: VideoFrame) -> None:
         """Find the faces of a frame, and let it wait; paint those that have waited long enough."""

@@ -15,6 +15,7 @@ from PIL import Image
 
 from facepaint import align
 from facepaint.edit import Edit
+from facepaint.encode import jpeg_xmp
 from facepaint.face import Face, FloatArray
 from facepaint.mark import marks_in, packet
 from facepaint.painter import Painter
@@ -96,6 +97,6 @@ def jpeg(photo: Photo, quality: int = JPEG_QUALITY) -> bytes:
         image = white
     buffer = io.BytesIO()
     *_, mark = (None, *marks_in(photo.metadata.xmp))
-    kept = {"xmp": packet(mark)} if mark else {}
+    kept = jpeg_xmp(packet(mark) if mark else None)
     image.save(buffer, "JPEG", quality=quality, icc_profile=profile, **kept)
     return buffer.getvalue()

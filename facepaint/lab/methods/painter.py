@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -63,6 +63,7 @@ from facepaint.lab.networks import (
 from facepaint.lab.recipe import Augmented
 from facepaint.segment import face_mask
 
+N = TypeVar("N", Reader, Painter)
 _COLUMNS = 10  # of a sample sheet
 _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to 1
 
@@ -133,8 +134,8 @@ class PainterMethod:
         self._samples = Samples(settings, faces)
         self.targets = self._samples.targets
         self._flow_weight = _flow_weight()
-        self._reader = _frozen_reader(settings.reader)
-        self._teacher = _frozen_painter(settings.teacher)
+        self._reader = _frozen(Reader, settings.reader)
+        self._teacher = _frozen(Painter, settings.teacher)
         if settings.relays and self._teacher is None:
             raise LabError("relays need a teacher: teacher=PATH of a painter trained before")
         self._show = _sheet_rows(faces)
@@ -449,39 +450,24 @@ def _flow_weight() -> Tensor:
     return weight / weight.mean()
 
 
-def _frozen_reader(source: str) -> Reader | None:
-    """The reader of a run, of a checkpoint, or of an exported .onnx; None for ""."""
-    weights = _frozen_weights(source, "reader")
-    if weights is None:
-        return None
-    reader = Reader(weights["stem.weight"].shape[0])
-    reader.load_state_dict(weights)
-    reader = reader.to(memory_format=torch.channels_last)
-    return reader.eval().requires_grad_(False)
-
-
-def _frozen_painter(source: str) -> Painter | None:
-    """The painter of a run, of a checkpoint, or of an exported .onnx; None for ""."""
-    weights = _frozen_weights(source, "painter")
-    if weights is None:
-        return None
-    painter = Painter(weights["stem.weight"].shape[0])
-    painter.load_state_dict(weights)
-    return painter.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-
-
-def _frozen_weights(source: str, name: str) -> dict[str, Tensor] | None:
+def _frozen(network: type[N], source: str) -> N | None:
+    """The reader or the painter of a run, of a checkpoint, or of an exported .onnx, not to be
+    trained; None for "". LabError where the source holds another network."""
     if not source:
         return None
-    if not source.endswith(".onnx"):
+    name = network.__name__.lower()
+    if source.endswith(".onnx"):
+        found, weights = read_weights(Path(source))
+        if found != name:
+            raise LabError(f"{source} is a {found}, not a {name}")
+    else:
         averaged = read_checkpoint(Path(source))["ema"]
         if name not in averaged:
             raise LabError(f"{source} holds {', '.join(averaged)}, no {name}")
-        return dict(averaged[name])
-    found, weights = read_weights(Path(source))
-    if found != name:
-        raise LabError(f"{source} is a {found}, not a {name}")
-    return weights
+        weights = averaged[name]
+    frozen = network(weights["stem.weight"].shape[0])
+    frozen.load_state_dict(weights)
+    return frozen.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 def _sheet_rows(faces: FaceSet) -> list[tuple[int, int]]:
