@@ -6,6 +6,9 @@ blending two pictures would show both contours. Outside the face's mask not a bi
 
 from __future__ import annotations
 
+import itertools
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,7 @@ from facepaint.face import FloatArray
 from facepaint.methods import Strokes
 
 Pixels = npt.NDArray[np.uint8]
+_STRIP = 64  # rows made at once
 
 
 def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArray) -> None:
@@ -25,17 +29,46 @@ def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatAr
     rows, columns = touched(frame, mask, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
-    fade = mask[..., None]
-    flow = np.clip(enlarge(strokes.flow * fade, frame, rows, columns), -1, 1)
-    over = enlarge(
-        np.dstack([strokes.mask * mask, strokes.shade * mask, mask]), frame, rows, columns
+    fields = _Fields(
+        strokes.flow * mask[..., None],
+        np.dstack([strokes.mask * mask, np.expm1(strokes.shade * mask), mask]),
+        _painted(pixels, frame, strokes, mask),
     )
-    cover, gain = np.clip(over[..., :1], 0, 1), np.exp(over[..., 1:2])
-    lit = _warp(pixels, flow @ frame[:, :2].T, rows, columns) * gain
-    painted = enlarge(_painted(pixels, frame, strokes, mask), frame, rows, columns)
-    result = np.rint(np.clip(lit + cover * (painted - lit), 0, 255)).astype(np.uint8)
-    inside = over[..., 2] > 1e-3
-    pixels[rows, columns][inside] = result[inside]
+    ends = [*range(rows.start, rows.stop, _STRIP), rows.stop]
+    strips = [slice(*two) for two in itertools.pairwise(ends)]
+    # each is made of the photo as it was, so that none is written before all are made
+    made = [_strip(pixels, frame, fields, strip, columns) for strip in strips]
+    for strip, result in zip(strips, made, strict=True):
+        pixels[strip, columns] = result
+
+
+class _Fields(NamedTuple):
+    """Strokes under their mask, as they are enlarged: flow; cover, what light gains, and the mask
+    itself; and what the paint shows where it covers the photo whole."""
+
+    flow: FloatArray
+    over: FloatArray
+    painted: FloatArray
+
+
+def _strip(
+    pixels: Pixels, frame: FloatArray, fields: _Fields, rows: slice, columns: slice
+) -> Pixels:
+    """Some rows of the result; they are few, so that what is computed stays near the processor."""
+    flow = np.clip(enlarge(fields.flow, frame, rows, columns), -1, 1)
+    shift = cv2.transform(flow, np.ascontiguousarray(frame[:, :2]))
+    result = _warp(pixels, np.asarray(shift, np.float32), rows, columns)
+    cover, gain, inside = cv2.split(enlarge(fields.over, frame, rows, columns))
+    # in place, and whole pictures times whole pictures: NumPy spreads a channel over three slowly
+    result *= cv2.merge([gain + 1] * 3)
+    painted = enlarge(fields.painted, frame, rows, columns)
+    painted -= result
+    painted *= cv2.merge([np.clip(cover, 0, 1)] * 3)
+    result += painted
+    np.clip(result, 0, 255, out=result)
+    made = np.rint(result, out=result).astype(np.uint8)
+    within = (np.asarray(inside) > 1e-3).astype(np.uint8)
+    return np.asarray(cv2.copyTo(made, within, pixels[rows, columns].copy()), np.uint8)
 
 
 def touched(frame: FloatArray, mask: FloatArray, shape: tuple[int, ...]) -> tuple[slice, slice]:

@@ -57,6 +57,25 @@ def test_strokes_of_zeros_leave_every_bit(side: float) -> None:
     assert np.array_equal(before, after)
 
 
+def test_rows_are_made_in_strips_that_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes from the photo as it was, also where a flow reaches into the one before."""
+    rng = np.random.default_rng(3)
+    asked = strokes(
+        flow=rng.uniform(-0.2, 0.2, (S, S, 2)),
+        mask=rng.uniform(0, 1, (S, S)),
+        paint=rng.uniform(-0.5, 0.5, (S, S, 3)),
+        shade=rng.uniform(-0.2, 0.2, (S, S)),
+    )
+    made = {}
+    for rows in (16, 64, 10_000):
+        monkeypatch.setattr("facepaint.composite._STRIP", rows)
+        made[rows] = photo()
+        composite(made[rows], frame(300, 60, 20), asked, MASK)
+    assert (made[16] != photo()).mean() > 0.1
+    for rows in (16, 64):  # but for where a place in the photo is rounded the other way
+        assert (made[rows] != made[10_000]).mean() < 4e-3
+
+
 @pytest.mark.parametrize("side", [40, 200, 700])
 def test_nothing_changes_outside_the_mask(side: float) -> None:
     rng = np.random.default_rng(1)
