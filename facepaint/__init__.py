@@ -63,13 +63,14 @@ __all__ = [
 
 
 def load(weights: str | os.PathLike[str] | None = None) -> Painter:
-    """A painter with the weights inside the package, or those of another folder.
+    """A painter with the weights inside the package; with "open", with those of them whose data is
+    free; or with the weights of a folder.
 
     Raises WeightsError where a file is not the one that its folder's manifest names.
     """
     from facepaint.painter import Painter
 
-    return Painter() if weights is None else Painter(weights)
+    return Painter(weights)
 
 
 def __getattr__(name: str) -> Any:

@@ -29,7 +29,7 @@ from facepaint.edit import Edit
 from facepaint.encode import write
 from facepaint.errors import FacePaintError, NoFaceError, PhotoError
 from facepaint.files import whole_lines
-from facepaint.models import WEIGHTS, taking_part
+from facepaint.models import folder_of, taking_part
 from facepaint.names import DEFAULT_METHOD
 from facepaint.photo import FORMATS, Photo
 
@@ -243,7 +243,7 @@ def _asked(job: Job) -> Line:
 
 def _networks(job: Job) -> dict[str, str]:
     """By name the sha256 of the networks with which a job would be done now."""
-    return taking_part(Path(job.weights or WEIGHTS), job.method or DEFAULT_METHOD)
+    return taking_part(folder_of(job.weights), job.method or DEFAULT_METHOD)
 
 
 def hashed(data: bytes) -> str:

@@ -53,7 +53,7 @@ class PainterNetwork:
     """The painter (`facepaint train painter`): any change of blendshapes, at any strength.
 
     Its network takes a change [N, 52 + 7] with the name of the expression behind the blendshapes;
-    one from before there were names takes [N, 52].
+    one from before there were names takes [N, 52]. Of named expressions it makes those of its card.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,6 +67,10 @@ class PainterNetwork:
         return self._model.card
 
     def __call__(self, crop: npt.NDArray[np.uint8], face: Face, edit: Edit) -> Strokes | None:
+        if edit.to is not None and edit.to not in self._targets:
+            raise EditError(
+                f"these weights make a face {' or '.join(self._targets)}, not {edit.to}"
+            )
         asked = change(edit, face, self._targets)
         if self._takes_names:
             asked = np.concatenate([asked, named(edit)])

@@ -22,6 +22,7 @@ from facepaint.names import DEFAULT_METHOD
 from facepaint.onnxcard import card_in
 
 WEIGHTS = Path(__file__).with_name("weights")
+SETS = ("open",)  # folders of weights that ship beside those of WEIGHTS, by name
 MANIFEST = "manifest.json"
 # What the runtime's networks take and give; a foreign one is refused before it is run.
 _TAKES = {
@@ -60,6 +61,14 @@ class Model:
         """The shape of an input: numbers, and names of what may vary."""
         (shape,) = (i.shape for i in self.session.get_inputs() if i.name == name)
         return list(shape)
+
+
+def folder_of(weights: str | os.PathLike[str] | None) -> Path:
+    """The folder of those weights: what ships for None, what ships under a name of SETS, else a
+    folder of one's own."""
+    if weights is None:
+        return WEIGHTS
+    return WEIGHTS / weights if weights in SETS else Path(weights)
 
 
 def open_model(name: str, folder: Path = WEIGHTS) -> Model:
@@ -135,7 +144,8 @@ def read_manifest(folder: Path = WEIGHTS) -> dict[str, dict[str, str]]:
             if not (isinstance(entry["file"], str) and isinstance(entry["sha256"], str)):
                 raise TypeError("file and sha256 are texts")
     except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
-        raise WeightsError(f"{folder}: no readable {MANIFEST} of weights there") from error
+        what = f"{folder}: no readable {MANIFEST} of weights there"
+        raise WeightsError(f"{what}; by name there are {', '.join(SETS)}") from error
     return manifest
 
 

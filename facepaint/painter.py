@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, Any, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -20,7 +19,7 @@ from facepaint.errors import EditError, NoFaceError
 from facepaint.face import Face, FloatArray
 from facepaint.mark import mark_of, merged
 from facepaint.methods import Method, Strokes, lookup
-from facepaint.models import WEIGHTS, open_model, taking_part
+from facepaint.models import folder_of, open_model, taking_part
 from facepaint.names import DEFAULT_METHOD
 from facepaint.photo import Photo, Source
 from facepaint.read import read, reread
@@ -41,19 +40,21 @@ class Painter:
 
     def __init__(
         self,
-        weights: str | os.PathLike[str] = WEIGHTS,
+        weights: str | os.PathLike[str] | None = None,
         method: str = DEFAULT_METHOD,
         mark: bool = True,
     ) -> None:
-        """weights: a folder with a manifest of weights. mark: whether edited photos say so in
+        """weights: None for those that ship, "open" for those whose data is free (happy and neutral
+        only), or a folder with a manifest of weights. mark: whether edited photos say so in
         their XMP (`facepaint.mark`; docs/fair-use.md has the law's side of it). Raises WeightsError
         where weights are not what the manifest says, EditError for a method that there is not."""
-        self._reader = open_model("reader", Path(weights))
+        folder = folder_of(weights)
+        self._reader = open_model("reader", folder)
         self._name = method
-        self.method: Method = lookup(method)(Path(weights))
+        self.method: Method = lookup(method)(folder)
         self.mark = mark
-        self.models = taking_part(Path(weights), method)  # for the mark
-        self._refiner = Refiner(Path(weights)) if "refiner" in self.models else None
+        self.models = taking_part(folder, method)  # for the mark
+        self._refiner = Refiner(folder) if "refiner" in self.models else None
 
     @property
     def cards(self) -> dict[str, dict[str, Any]]:

@@ -15,15 +15,15 @@ from facepaint import align
 from facepaint.change import GAZE, named
 from facepaint.errors import LabError
 from facepaint.models import WEIGHTS, write_entry
-from facepaint.names import EXPRESSIONS
+from facepaint.names import BLENDSHAPES, EXPRESSIONS
 
 torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 onnx = pytest.importorskip("onnx", reason="the lab's extra is not installed")
 
 from facepaint.lab import features, loop, recipe  # noqa: E402
-from facepaint.lab.data import drawn  # noqa: E402
+from facepaint.lab.data import drawn, moves  # noqa: E402
 from facepaint.lab.data.faces import FaceSet  # noqa: E402
-from facepaint.lab.data.samples import NEUTRAL, OTHERS, SMILING, Samples, one_hot  # noqa: E402
+from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, SMILING, Samples, one_hot  # noqa: E402
 from facepaint.lab.features import Pyramid  # noqa: E402
 from facepaint.lab.methods.painter import (  # noqa: E402
     PainterMethod,
@@ -360,6 +360,20 @@ def test_relays_smile_and_are_asked_for_one_of_the_five(faces: FaceSet) -> None:
         assert int(row["name"].argmax()) in OTHERS and row["name"].max() > 0
 
 
+def test_relays_are_asked_to_be_clearly_happy_and_neutral_as_well(faces: FaceSet) -> None:
+    shares = {"relays": 1.0, "pairs": 0.0, "clear": 1.0, "overshoot": 0.5}
+    samples = Samples(recipe.settings(PainterSettings, SMALL | shares), faces)
+    asked = set()
+    for row in samples.draw(np.random.default_rng(0), 12):
+        smiles = row["blendshapes"][SMILING].mean() > 0.35
+        asked.add(int(row["name"].argmax()))
+        assert int(row["name"].argmax()) == (NEUTRAL if smiles else HAPPY)
+        told = moves.moved(row["points"], row["blendshapes"], row["asked"], samples.linear)
+        far = row["asked_points"] - row["points"]
+        assert np.allclose(far, 1.5 * (told - row["points"]), atol=1e-5)
+    assert asked == {HAPPY, NEUTRAL}
+
+
 def test_relays_without_a_teacher_are_one_clear_line(build: Any, tmp_path: Path) -> None:
     with pytest.raises(LabError, match="relays need a teacher"):
         build(relays=0.5)
@@ -395,6 +409,24 @@ def test_a_relay_is_answered_by_what_the_teacher_makes_in_two_steps(build: Any) 
         twice = compose(between, then, row["face"])
     answer = row["partner"].permute(0, 3, 1, 2) / 255
     assert (answer - twice).abs().mean() < 0.3 * (answer - source).abs().mean()
+
+
+def test_a_relay_of_happy_or_neutral_makes_a_part_of_its_change_again(build: Any) -> None:
+    changed = {}
+    for overshoot in (0.0, 0.5):
+        painter = str(WEIGHTS / "painter.onnx")
+        more = {"relays": 1.0, "pairs": 0.0, "clear": 1.0, "overshoot": overshoot}
+        method = build(teacher=painter, **more)
+        batch = method.sample(np.random.default_rng(1), 6, 0)
+        asked: list[Any] = []
+        method._teacher.register_forward_pre_hook(lambda _, given, to=asked: to.append(given[1]))
+        method._answer(method._teacher, batch)
+        (first, name), (then, again) = (c.split([len(BLENDSHAPES), 7], 1) for c in asked)
+        assert torch.equal(first, batch["asked"] - batch["blendshapes"])
+        assert torch.allclose(then, overshoot * first)
+        assert torch.equal(name, batch["name"]) and torch.equal(again, batch["name"])
+        changed[overshoot] = batch["partner"].float()
+    assert (changed[0.5] - changed[0.0]).abs().mean() > 0.1
 
 
 def test_strokes_on_strokes_sample_the_photo_once() -> None:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 PIPE = "-"
 
 weights_option = click.option(
-    "--weights", metavar="DIR", help="A folder of weights other than those that ship."
+    "--weights",
+    metavar="open|DIR",
+    help="open: free weights, for happy and neutral; or a folder of weights of your own.",
 )
 method_option = click.option(
     "--method", metavar="NAME", help=f"What repaints: {DEFAULT_METHOD} (the default), cyclegan."

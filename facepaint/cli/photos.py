@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -208,9 +207,9 @@ def faces(photo: str, as_json: bool, detector: str | None, weights: str | None) 
 def card(model: str | None, weights: str | None) -> None:
     """Print the cards of the networks that ship: data, licence, what was measured, limits."""
     from facepaint.errors import WeightsError
-    from facepaint.models import WEIGHTS, open_model, read_manifest
+    from facepaint.models import folder_of, open_model, read_manifest
 
-    folder = Path(weights) if weights else WEIGHTS
+    folder = folder_of(weights)
     names = sorted(read_manifest(folder))
     if model and model not in names:
         raise WeightsError(f"no model {model!r}; there are {', '.join(names)}")

@@ -36,7 +36,7 @@ from facepaint.lab.style import StyleSettings, StyleTransfer, fitted
 from facepaint.mark import Mark, packet
 from facepaint.methods import METHODS
 from facepaint.methods import lookup as lookup_method
-from facepaint.models import WEIGHTS, open_file, open_model, read_manifest, write_entry
+from facepaint.models import WEIGHTS, folder_of, open_file, open_model, read_manifest, write_entry
 from facepaint.names import DEFAULT_METHOD
 from facepaint.painter import NO_FACE, Painter
 from facepaint.photo import Metadata, Photo
@@ -206,7 +206,7 @@ def evaluate(
     entry measures. Writes metrics.json and report.html, and of edits rows.jsonl too, into `out`
     (runs/measured-NAME by default); returns that folder and the numbers."""
     with TemporaryDirectory() as folder:
-        name, weights = asked.method, Path(asked.weights or WEIGHTS)
+        name, weights = asked.method, folder_of(asked.weights)
         if asked.model is not None:
             name, weights = adopt(asked.model, folder), Path(folder)
         home = Path(out or f"runs/measured-{name}")
@@ -235,7 +235,8 @@ def _of_edits(
     labels = measured.labels_of(faces)
     chosen = _targets(faces, targets, known, judge.unknown_of(faces, labels, EXPRESSIONS))
     fitted = judge.fit(features, faces, labels, EXPRESSIONS, listen=listen, cache=cache_folder())
-    tools = measured.Tools(method, open_model("reader"), fitted, embed)
+    reader = open_model("reader", weights if "reader" in read_manifest(weights) else WEIGHTS)
+    tools = measured.Tools(method, reader, fitted, embed)
     network = weights / read_manifest(weights)[name]["file"]
     depends = {"network": network_hash(network), "judge": features, "identity": embedder}
     rows = measured.measure(faces, tools, chosen, home, asked.limit, listen, depends)

@@ -90,10 +90,12 @@ AUGMENT = ("host", "device")
 class Augmented(Settings):
     """What methods are trained with besides that see faces in other light each time.
 
+    sources: sets to take, separated by commas, "" for all.
     augment: where pictures are cut, lit and blurred: by the "host" that draws samples, or by the
         "device" that trains, for which the host only draws numbers and copies wide crops.
     """
 
+    sources: str = ""
     augment: str = "host"
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,15 @@ class FaceSet:
     @property
     def is_face(self) -> npt.NDArray[np.bool_]:
         return np.asarray(np.isfinite(self.landmarks[:, 0, 0]))
+
+    def joined(self, others: FaceSet) -> FaceSet:
+        """These and others."""
+        both = {f.name: (getattr(self, f.name), getattr(others, f.name)) for f in fields(self)}
+        return FaceSet(**{name: np.concatenate(two) for name, two in both.items()})
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> FaceSet:
+        """The chosen ones, bool [N], copied."""
+        return FaceSet(**{f.name: np.asarray(getattr(self, f.name)[chosen]) for f in fields(self)})
 
 
 def data_folder(given: str | None) -> Path:

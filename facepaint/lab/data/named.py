@@ -18,8 +18,9 @@ from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.scenes import SceneSet
 from facepaint.lab.data.split import SPLIT
 from facepaint.lab.data.windows import WindowSet
-from facepaint.lab.recipe import Settings
+from facepaint.lab.recipe import Augmented, Settings
 
+_DRAWN = "drawn"  # as data, and as a source of faces
 CACHE_VARIABLE = "FACEPAINT_CACHE"
 
 
@@ -28,6 +29,22 @@ def faces(settings: Settings, folder: str | None) -> FaceSet:
     if _is_drawn(settings):
         return drawn.draw(settings.seed)
     return face_sets.load(face_sets.data_folder(folder), cache_folder())
+
+
+def faces_of_sources(settings: Settings, folder: str | None) -> FaceSet:
+    """The faces of those sets alone that the settings name, of which "drawn" may be one; LabError
+    where none is of them."""
+    assert isinstance(settings, Augmented)
+    found = faces(settings, folder)
+    if not settings.sources:
+        return found
+    chosen = found.only(of_sets(found, settings.sources))
+    if _DRAWN in settings.sources.split(",") and not _is_drawn(settings):
+        chosen = chosen.joined(drawn.draw(settings.seed))
+    if not len(chosen):
+        sets = ", ".join(by_set(found, np.ones(len(found), bool)))
+        raise LabError(f"no faces of sources={settings.sources!r} in the data; there are {sets}")
+    return chosen
 
 
 def windows(settings: Settings, folder: str | None, sources: str) -> WindowSet:
@@ -53,9 +70,9 @@ def _is_drawn(settings: Settings) -> bool:
     """Whether faces are to be drawn; LabError for data or a split that there is not."""
     if settings.split != SPLIT:
         raise LabError(f"split={settings.split!r} is not how people are held out: {SPLIT!r} is")
-    if settings.data not in ("photos", "drawn"):
+    if settings.data not in ("photos", _DRAWN):
         raise LabError(f"data={settings.data!r} is neither 'photos' nor 'drawn'")
-    return settings.data == "drawn"
+    return settings.data == _DRAWN
 
 
 def trained_on(settings: Settings, found: FaceSet) -> dict[str, int]:

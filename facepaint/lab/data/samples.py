@@ -1,5 +1,5 @@
 """Samples for the painter: pairs of one person, singles with a change that is asked of them, and
-relays, singles that smile and are asked for an expression that is hard to reach from there."""
+relays, singles that are asked for an expression that one step reaches too faintly."""
 
 from __future__ import annotations
 
@@ -41,6 +41,10 @@ class Shares(Protocol):
     def pairs(self) -> float: ...
     @property
     def relays(self) -> float: ...
+    @property
+    def clear(self) -> float: ...
+    @property
+    def overshoot(self) -> float: ...
     @property
     def poles(self) -> float: ...
     @property
@@ -85,14 +89,15 @@ class Samples:
         labelled = {e: np.flatnonzero(train & (faces.expressions == e)) for e in _ALL}
         self._labelled = {e: rows for e, rows in labelled.items() if len(rows)}
         sets = sorted(set(faces.sources[train]))
-        self._smiles = self._pool[faces.blendshapes[self._pool][:, SMILING].mean(1) > _A_SMILE]
+        smiles = faces.blendshapes[self._pool][:, SMILING].mean(1) > _A_SMILE
+        self._smiles, self._still = self._pool[smiles], self._pool[~smiles]
         self._by_set = {str(s): np.flatnonzero(train & (faces.sources == s)) for s in sets}
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
 
     def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
         """`count` samples: the pairs first, then the relays, where anyone smiles."""
         paired = round(count * self._shares.pairs)
-        relays = round(count * self._shares.relays) if len(self._smiles) else 0
+        relays = round(count * self._shares.relays) if self._relayed() else 0
         return [self._one(rng, i < paired, paired <= i < paired + relays) for i in range(count)]
 
     def labelled(self, rng: np.random.Generator, count: int, some: int) -> list[dict[str, Any]]:
@@ -113,7 +118,8 @@ class Samples:
 
     def _one(self, rng: np.random.Generator, paired: bool, relay: bool) -> dict[str, Any]:
         """One sample; with the same jitter, light and mirroring for source and partner."""
-        i, j = self._pick(rng, paired, relay)
+        wanted = self._wanted(rng) if relay else None
+        i, j = self._pick(rng, paired, wanted)
         f = self._faces
         jitter = augment.random_frame(rng, 5, 0.06, 0.02)
         look, flip = augment.Look.draw(rng, 0.7), rng.random() < 0.5
@@ -125,10 +131,10 @@ class Samples:
             name = one_hot(f.expressions[j] if f.expressions[j] != f.expressions[i] else -1)
         else:
             partner = source
-            others = [e for e in OTHERS if e in self._labelled]
-            wanted = int(rng.choice(others)) if relay and others else None
             asked, name = self._ask(rng, source.blendshapes, wanted)
             points = self._points(source, asked, name)
+            if wanted in (HAPPY, NEUTRAL):
+                points = points + self._shares.overshoot * (points - source.points)
         real = self._like(rng, str(f.sources[i]), asked)
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
         other = self._seen(real, real_jitter, rng.random() < 0.5)
@@ -151,10 +157,24 @@ class Samples:
             "real_blendshapes": other.blendshapes,
         }
 
-    def _pick(self, rng: np.random.Generator, paired: bool, relay: bool) -> tuple[int, int]:
-        """A photo and, for a pair, one of the same person with another expression."""
+    def _relayed(self) -> list[int]:
+        """The expressions that relays can be asked for."""
+        begin = {e: self._still if e == HAPPY else self._smiles for e in self._labelled}
+        return [e for e, rows in begin.items() if len(rows)]
+
+    def _wanted(self, rng: np.random.Generator) -> int:
+        """An expression to ask of a relay."""
+        poles = [e for e in self._relayed() if e in (HAPPY, NEUTRAL)]
+        others = [e for e in self._relayed() if e in OTHERS]
+        some = poles if not others or rng.random() < self._shares.clear else others
+        return int(rng.choice(some or others))
+
+    def _pick(self, rng: np.random.Generator, paired: bool, wanted: int | None) -> tuple[int, int]:
+        """A photo, of a smile unless a relay shall smile, and, for a pair, one of the same person
+        with another expression."""
         if not paired or not self._people:
-            i = int(rng.choice(self._smiles if relay else self._pool))
+            relayed = self._still if wanted == HAPPY else self._smiles
+            i = int(rng.choice(self._pool if wanted is None else relayed))
             return i, i
         # larger groups more often, but far from as often as their size
         size = np.sqrt([len(p) for p in self._people])

@@ -35,7 +35,7 @@ from facepaint.segment import face_mask, region_mask
 Pixels = npt.NDArray[np.uint8]
 Row = dict[str, Any]
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
-_FORMAT = 3  # of the rows; raise it when what they hold changes
+_FORMAT = 4  # of the rows; raise it when what they hold changes
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _measured(faces: FaceSet, i: int, to: str, tools: Tools) -> Row:
         "age": age_group(str(faces.subjects[i])),
     }
     row |= _judged(tools.judge, before, made, to, row["source"])
-    row |= _local(face, before, after)
+    row |= _local((face, again), before, after)
     row |= _returned(tools, face, again, (before, after), start_of(to))
     row |= _reached(faces, i, to, tools, (face, again))
     if tools.embed:
@@ -206,11 +206,13 @@ def _judged(sees: judge.Judge, before: Pixels, made: list[Pixels], to: str, sour
     }
 
 
-def _local(face: Face, before: Pixels, after: Pixels) -> Row:
-    """Where pixels changed, by how much, and whether skin kept its sharpness."""
+def _local(faces: tuple[Face, Face], before: Pixels, after: Pixels) -> Row:
+    """Where pixels changed, by how much, and whether skin kept its sharpness, away from mouth and
+    eyes as they were and as they are; faces: as read before and after."""
+    face, shape = faces[0], before.shape
     crop = align.crop(before, INNER), align.crop(after, INNER)
     moving = region_mask(face, INNER, ("mouth", "eyes", "brows"))
-    skin = metrics.skin_mask(face.landmarks, before.shape)
+    skin = np.multiply(*(metrics.skin_mask(f.landmarks, shape) for f in faces))
     return {
         "outside": metrics.greatest_change_outside(before, after, _inside(before.shape)),
         "change_255": metrics.mean_l1_255([before], [after]),

@@ -4,9 +4,10 @@ paint and a shade.
 Three kinds of samples. A *pair* shows one person with two expressions; the second photo is laid
 over the first and is the answer. A *single* has no answer; where its landmarks should go is
 predicted by a linear map (`facepaint.lab.data.moves`), and the reader says whether the result shows
-what was asked. A *relay* is a single that smiles and is asked for another named expression; its
-answer is what a painter trained before, the teacher, makes of it in two steps, neutral first
-(distillation, Hinton et al. 2015). A critic
+what was asked. A *relay* is a single that is asked for a named expression and answered by what a
+painter trained before, the teacher, makes of it in two steps (distillation, Hinton et al. 2015): of
+a smile that shall be another expression neutral first, and where happy or neutral is asked for,
+what is asked and then a part of the same again. A critic
 that sees a face beside its blendshapes judges all (projection discriminator, Miyato & Koyama 2018;
 hinge loss; R1, Mescheder et al. 2018). Where it looks through features it also names expressions:
 that is learned on labelled faces, and asked of results with a name.
@@ -42,7 +43,7 @@ from facepaint.face import (
 from facepaint.lab import losses, precision
 from facepaint.lab.data import moves
 from facepaint.lab.data.faces import FaceSet, cut
-from facepaint.lab.data.named import by_set
+from facepaint.lab.data.named import by_set, faces_of_sources
 from facepaint.lab.data.render import render
 from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, SMILING, Samples, one_hot
 from facepaint.lab.entry import Entry
@@ -71,15 +72,16 @@ _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to
 @dataclass(frozen=True)
 class PainterSettings(Augmented):
     """width: channels at full size. pairs, relays: share of samples that are pairs, and relays;
-    poles: share of pairs that are happy and neutral. teacher: a run, a checkpoint or an exported
-    .onnx of the painter that answers relays, "" for none. named: share of singles asked for a
-    named expression, the rest for another person's; others: share of those named that are neither
-    happy nor neutral; marked: how far these move landmarks, the root of the mean square of their
-    coordinates in crop pixels; folds: how many times as deep as people's mean the folds of these
-    are. labelled: labelled faces beside each batch, at most as many as it has samples, from which
-    the critic learns to name expressions. reader: a run, a checkpoint or an exported .onnx of the
-    reader that judges results, "" for none. features: the critic looks through "mobilenet_v2", and
-    pairs are compared there too; "" for a critic on pixels. critic_from: the step at which the
+    poles: share of pairs that are happy and neutral; clear: share of relays that are asked for
+    these, and overshoot: what part of their change they make again. teacher: a run, a checkpoint or
+    an exported .onnx of the painter that answers relays, "" for none. named: share of singles asked
+    for a named expression, the rest for another person's; others: share of those named that are
+    neither happy nor neutral; marked: how far these move landmarks, the root of the mean square of
+    their coordinates in crop pixels; folds: how many times as deep as people's mean the folds of
+    these are. labelled: labelled faces beside each batch, at most as many as it has samples, from
+    which the critic learns to name expressions. reader: a run, a checkpoint or an exported .onnx of
+    the reader that judges results, "" for none. features: the critic looks through "mobilenet_v2",
+    and pairs are compared there too; "" for a critic on pixels. critic_from: the step at which the
     critic's voice begins. r1: weight of its gradient penalty, on pixels. region_limit: share of the
     mouth and eyes that paint may cover for free. weight_*: of the losses; weight_class, of the
     expression that the critic names in results, is for one that looks through features: a critic on
@@ -89,6 +91,8 @@ class PainterSettings(Augmented):
     pairs: float = 0.5
     relays: float = 0.0
     poles: float = 0.7
+    clear: float = 0.0
+    overshoot: float = 0.25
     named: float = 0.65
     others: float = 0.5
     marked: float = 1.9
@@ -201,16 +205,20 @@ class PainterMethod:
         relays = batch["relay"]
         source, face = to_float(batch["source"][relays]), batch["face"][relays]
         have, asked, name = (batch[k][relays] for k in ("blendshapes", "asked", "name"))
-        strength = name.amax(1, keepdim=True)
+        strength, teacher = name.amax(1, keepdim=True), teacher.to(source.device)
+        poles = torch.isin(name.argmax(1), torch.tensor([HAPPY, NEUTRAL]).to(name.device))[:, None]
         neutral = torch.from_numpy(self.targets[NEUTRAL]).to(have)
         still = (have + strength * (neutral - have)).clamp(0, 1)
-        rest = torch.where(torch.from_numpy(GAZE).to(have.device), asked, still)
+        still = torch.where(torch.from_numpy(GAZE).to(have.device), asked, still)
         neutrally = torch.from_numpy(one_hot(NEUTRAL)).to(have) * strength
-        teacher = teacher.to(source.device)
+        change = torch.where(poles, asked, still) - have
+        again = torch.where(poles, self.settings.overshoot * (asked - have), asked - still)
         with precision.autocast(source.device.type):
-            first: Strokes = teacher(source, torch.cat([rest - have, neutrally], 1))
+            first: Strokes = teacher(
+                source, torch.cat([change, torch.where(poles, name, neutrally)], 1)
+            )
             between = compose(source, first, face)
-            then: Strokes = teacher(between, torch.cat([asked - rest, name], 1))
+            then: Strokes = teacher(between, torch.cat([again, name], 1))
         answer = compose_two(source, first, then, face).permute(0, 2, 3, 1)
         batch["partner"][relays] = (answer * 255).round().byte()
         batch["paired"] = batch["paired"] | relays
@@ -518,7 +526,8 @@ def on_card(settings: PainterSettings, faces: FaceSet) -> dict[str, Any]:
     eyes the critic looked through."""
     known = ~faces.held_out & np.isfinite(faces.blendshapes[:, 0])
     targets = moves.expression_targets(faces, known)
-    targets_of = {e: [round(float(v), 4) for v in targets[i]] for i, e in enumerate(EXPRESSIONS)}
+    seen = [e for i, e in enumerate(EXPRESSIONS) if (faces.expressions[known] == i).any()]
+    targets_of = {e: [round(float(v), 4) for v in targets[EXPRESSIONS.index(e)]] for e in seen}
     helpers = f"{settings.features}, trained by others on ImageNet, frozen; none of it is inside"
     return {"trained_with": helpers if settings.features else "nothing of others"} | {
         "expressions": targets_of
@@ -528,6 +537,7 @@ def on_card(settings: PainterSettings, faces: FaceSet) -> dict[str, Any]:
 ENTRY = Entry(
     PainterSettings,
     PainterMethod,
+    data=faces_of_sources,
     graph=PainterGraph,
     used=used,
     extra=on_card,

@@ -25,6 +25,7 @@ from facepaint.face import (
 )
 from facepaint.lab.data import augment
 from facepaint.lab.data.faces import FaceSet, cut, mirror
+from facepaint.lab.data.named import faces_of_sources
 from facepaint.lab.data.render import render
 from facepaint.lab.data.topology import mirrored_blendshapes, mirrored_landmarks
 from facepaint.lab.entry import Entry
@@ -177,6 +178,7 @@ class ReaderGraph(Graph):
 ENTRY = Entry(
     ReaderSettings,
     ReaderMethod,
+    data=faces_of_sources,
     graph=ReaderGraph,
     measure=measure.reader,
     what="from an aligned crop to 478 landmarks, 52 blendshapes, an expression and whether it is a"
