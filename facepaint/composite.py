@@ -19,6 +19,7 @@ from facepaint.methods import Strokes
 
 Pixels = npt.NDArray[np.uint8]
 _STRIP = 64  # rows made at once
+_LARGE = 512  # pixels of the crop's side; from there on detail is worth four times the work
 
 
 def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArray) -> None:
@@ -57,7 +58,9 @@ def _strip(
     """Some rows of the result; they are few, so that what is computed stays near the processor."""
     flow = np.clip(enlarge(fields.flow, frame, rows, columns), -1, 1)
     shift = cv2.transform(flow, np.ascontiguousarray(frame[:, :2]))
-    result = _warp(pixels, np.asarray(shift, np.float32), rows, columns)
+    large = align.side_of(frame) > _LARGE
+    sampling = cv2.INTER_LANCZOS4 if large else cv2.INTER_CUBIC
+    result = _warp(pixels, np.asarray(shift, np.float32), rows, columns, sampling)
     cover, gain, inside = cv2.split(enlarge(fields.over, frame, rows, columns))
     # in place, and whole pictures times whole pictures: NumPy spreads a channel over three slowly
     result *= cv2.merge([gain + 1] * 3)
@@ -98,15 +101,17 @@ def enlarge(field: FloatArray, frame: FloatArray, rows: slice, columns: slice) -
     return np.asarray(out, np.float32).reshape(high, wide, -1)
 
 
-def _warp(pixels: Pixels, shift: FloatArray, rows: slice, columns: slice) -> FloatArray:
+def _warp(
+    pixels: Pixels, shift: FloatArray, rows: slice, columns: slice, sampling: int
+) -> FloatArray:
     """The photo's rows and columns, each pixel taken from `shift` [h, w, 2] pixels away."""
-    reach = int(np.ceil(np.abs(shift).max())) + 4
+    reach = int(np.ceil(np.abs(shift).max())) + 5  # as far as the widest sampling sees
     top, left = max(0, rows.start - reach), max(0, columns.start - reach)
     around = pixels[top : rows.stop + reach, left : columns.stop + reach]
     x = np.arange(columns.start - left, columns.stop - left, dtype=np.float32)
     y = np.arange(rows.start - top, rows.stop - top, dtype=np.float32)[:, None]
     where = (np.ascontiguousarray(x + shift[..., 0]), np.ascontiguousarray(y + shift[..., 1]))
-    out = cv2.remap(around, *where, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    out = cv2.remap(around, *where, sampling, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, np.float32)
 
 
