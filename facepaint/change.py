@@ -18,6 +18,9 @@ GAZE = np.array([name.startswith("eyeLook") for name in BLENDSHAPES])
 # Of an expression's largest raise above neutral, and of the largest raise of the same blendshape by
 # any expression: from there on a blendshape makes the expression up.
 _MAIN = 0.5
+# How far happy is asked for, of the way to the mean of the people who show it: the mean of many is
+# fainter than a face that one would name so.
+_CLEAR = {"happy": 1.25}
 Targets = Mapping[str, npt.NDArray[np.float32]]
 
 
@@ -28,7 +31,8 @@ def change(edit: Edit, face: Face, targets: Targets) -> FloatArray:
     it never lowers: a smile wider than the mean of all smiles is not made smaller by asking for
     happy. But the trace of a smile in angry or afraid faces does not keep one: a smile is happy's,
     which raises it several times as far.
-    The gaze stays but where it is set by name.
+    Happy goes a quarter farther than its mean. The gaze stays but where it is set by
+    name.
     """
     have = face.blendshapes
     difference = _difference(edit, face, targets)
@@ -65,7 +69,9 @@ def _difference(edit: Edit, face: Face, targets: Targets) -> npt.NDArray[np.floa
     raised = target - neutral
     most = np.max([t - neutral for t in targets.values()], 0)  # of any expression
     own = (raised > max(_MAIN * float(raised.max()), 0.05)) & (raised > _MAIN * most)
-    return np.where(own, np.maximum(difference, 0), difference).astype(np.float32)
+    difference = np.where(own, np.maximum(difference, 0), difference)
+    clear = np.clip(have + _CLEAR.get(edit.to, 1.0) * difference, 0, 1) - have
+    return np.where(difference == 0, 0, clear).astype(np.float32)
 
 
 def _moves(regions: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from facepaint.edit import Edit, unknown
 from facepaint.errors import EditError
 from facepaint.face import Face, FloatArray
 from facepaint.models import open_model
-from facepaint.names import BLENDSHAPES
+from facepaint.names import BLENDSHAPES, EXPRESSIONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,11 @@ class Method(Protocol):
         no change. Raises EditError for what the method cannot do."""
 
 
+def known_to(method: Method) -> tuple[str, ...]:
+    """The expressions that a method can make, in the order of EXPRESSIONS."""
+    return tuple(e for e in EXPRESSIONS if e in method.card["expressions"])
+
+
 class PainterNetwork:
     """The painter (`facepaint train painter`): any change of blendshapes, at any strength.
 
@@ -69,7 +74,7 @@ class PainterNetwork:
     def __call__(self, crop: npt.NDArray[np.uint8], face: Face, edit: Edit) -> Strokes | None:
         if edit.to is not None and edit.to not in self._targets:
             raise EditError(
-                f"these weights make a face {' or '.join(self._targets)}, not {edit.to}"
+                f"these weights make a face {' or '.join(known_to(self))}, not {edit.to}"
             )
         asked = change(edit, face, self._targets)
         if self._takes_names:

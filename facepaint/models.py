@@ -71,6 +71,12 @@ def folder_of(weights: str | os.PathLike[str] | None) -> Path:
     return WEIGHTS / weights if weights in SETS else Path(weights)
 
 
+def home_of(name: str, folder: Path) -> Path:
+    """That folder of weights where it holds the model `name`, else that of those that ship: who
+    trains a painter alone goes on using our reader. WeightsError as of `read_manifest`."""
+    return folder if name in read_manifest(folder) else WEIGHTS
+
+
 def open_model(name: str, folder: Path = WEIGHTS) -> Model:
     """The model `name` of a folder of weights, verified by its sha256.
 
@@ -151,7 +157,7 @@ def read_manifest(folder: Path = WEIGHTS) -> dict[str, dict[str, str]]:
 
 def taking_part(folder: Path = WEIGHTS, method: str = DEFAULT_METHOD) -> dict[str, str]:
     """By name the sha256 of the networks that make an edit; WeightsError as of `read_manifest`."""
-    manifest = read_manifest(folder)
+    manifest = read_manifest(home_of("reader", folder)) | read_manifest(folder)
     # what the refiner refines is the painter's paint
     names = ("reader", method, *(["refiner"] if method == DEFAULT_METHOD else []))
     return {n: manifest[n]["sha256"] for n in names if n in manifest}

@@ -18,8 +18,8 @@ from facepaint.edit import Edit
 from facepaint.errors import EditError, NoFaceError
 from facepaint.face import Face, FloatArray
 from facepaint.mark import mark_of, merged
-from facepaint.methods import Method, Strokes, lookup
-from facepaint.models import folder_of, open_model, taking_part
+from facepaint.methods import Method, Strokes, known_to, lookup
+from facepaint.models import folder_of, home_of, open_model, taking_part
 from facepaint.names import DEFAULT_METHOD
 from facepaint.photo import Photo, Source
 from facepaint.read import read, reread
@@ -45,11 +45,12 @@ class Painter:
         mark: bool = True,
     ) -> None:
         """weights: None for those that ship, "open" for those whose data is free (happy and neutral
-        only), or a folder with a manifest of weights. mark: whether edited photos say so in
-        their XMP (`facepaint.mark`; docs/fair-use.md has the law's side of it). Raises WeightsError
-        where weights are not what the manifest says, EditError for a method that there is not."""
+        only), or a folder with a manifest of weights, which may do without a reader. mark: whether
+        edited photos say so in their XMP (`facepaint.mark`; docs/fair-use.md has the law's side of
+        it). Raises WeightsError where weights are not what the manifest says, EditError for a
+        method that there is not."""
         folder = folder_of(weights)
-        self._reader = open_model("reader", folder)
+        self._reader = open_model("reader", home_of("reader", folder))
         self._name = method
         self.method: Method = lookup(method)(folder)
         self.mark = mark
@@ -61,6 +62,11 @@ class Painter:
         """The cards of the networks: what they are, their data and licence, what was measured."""
         refiner = {"refiner": self._refiner.card} if self._refiner else {}
         return {"reader": self._reader.card, self._name: self.method.card} | refiner
+
+    @property
+    def expressions(self) -> tuple[str, ...]:
+        """The named expressions that it can make, in the order of EXPRESSIONS."""
+        return known_to(self.method)
 
     def faces(self, image: Source, detector: str | Detector | None = None) -> list[Face]:
         """The faces of a photo in reading order.

@@ -19,6 +19,8 @@ from facepaint.onnxcard import CARD_KEY, card_in
 
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 NAMES = sorted(read_manifest())
+# by their place in docs/metrics
+ALL = [*NAMES, *(f"open/{n}" for n in sorted(read_manifest(WEIGHTS / "open")))]
 
 
 @pytest.fixture
@@ -66,8 +68,17 @@ def test_a_folder_that_holds_no_weights(tmp_path: Path) -> None:
     with pytest.raises(facepaint.WeightsError, match="no readable manifest"):
         facepaint.load(tmp_path)
     (tmp_path / MANIFEST).write_text("{}")
-    with pytest.raises(facepaint.WeightsError, match="no weights of the reader"):
+    with pytest.raises(facepaint.WeightsError, match="no weights of the painter"):
         facepaint.load(tmp_path)
+
+
+def test_a_painter_alone_goes_with_the_reader_that_ships(tmp_path: Path, copy: Path) -> None:
+    write_entry(copy, "painter", "painter.onnx")
+    manifest = {"painter": read_manifest(copy)["painter"]}
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    alone = facepaint.load(copy)
+    assert alone.models == facepaint.load().models, "and the mark names it"
+    assert set(alone.cards) == {"reader", "painter"}
 
 
 def test_a_foreign_model_is_refused(tmp_path: Path) -> None:
@@ -221,7 +232,7 @@ def test_no_pickle_is_ever_loaded() -> None:
     assert loads >= 3, "the search finds what it is to look at"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_card_is_its_metrics(name: str) -> None:
     """The numbers on a card are those of docs/metrics, measured on this network."""
     pytest.importorskip("torch", reason="the lab's extra is not installed")
@@ -232,9 +243,11 @@ def test_a_card_is_its_metrics(name: str) -> None:
     path = Path(__file__).resolve().parents[1] / "docs" / "metrics" / f"{name}.json"
     assert path.exists(), "facepaint evaluate, then make cards"
     numbers = commands.read_metrics(str(path))
-    assert numbers["method"] == name
-    assert numbers["network"] == network_hash(WEIGHTS / read_manifest()[name]["file"])
-    card = open_model(name).card
+    _, _, method = name.rpartition("/")
+    folder = (WEIGHTS / name).parent
+    assert numbers["method"] == method
+    assert numbers["network"] == network_hash(folder / read_manifest(folder)[method]["file"])
+    card = open_model(method, folder).card
     assert card["measured"] == cards.card_of_metrics(numbers), "make cards"
     assert card["split"] == numbers.get("split", SPLIT) == SPLIT
     changed = json.loads(json.dumps(numbers).replace("0.", "0.1"))
@@ -246,7 +259,7 @@ def test_the_page_of_numbers_is_its_metrics() -> None:
     from facepaint.lab import commands, tables
 
     folder = Path(__file__).resolve().parents[1] / "docs" / "metrics"
-    every = {name: commands.read_metrics(str(folder / f"{name}.json")) for name in NAMES}
+    every = {name: commands.read_metrics(str(folder / f"{name}.json")) for name in ALL}
     text = (folder / "README.md").read_text()
     assert text == tables.page(every), "make cards"
     every["painter"]["to"]["happy"]["rate_two_way"] -= 0.1

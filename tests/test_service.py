@@ -157,6 +157,12 @@ def test_faces_and_facts(ask: Ask, painter: facepaint.Painter, pair: bytes) -> N
     assert ask("GET", "/healthz").json() == health
 
 
+def test_it_names_the_expressions_of_its_weights_and_refuses_others(pair: bytes) -> None:
+    ask = asker(service.create(Bench(facepaint.load("open"))))
+    assert ask("GET", "/v1/models").json()["expressions"] == ["neutral", "happy"]
+    wrong(edit(ask, pair, {"to": "sad"}), 422, "EditError", "neutral or happy, not sad")
+
+
 def test_the_document_has_the_fields_and_defaults_of_edit(ask: Ask) -> None:
     document = ask("GET", "/openapi.json").json()
     shown = document["components"]["schemas"]["OneEdit"]["properties"]

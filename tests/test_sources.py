@@ -70,3 +70,4 @@ def test_the_card_has_the_licence_and_the_expressions_of_those_sets() -> None:
         assert card["licence"] == licence
         assert list(card["expressions"]) == (knows or ["neutral", "happy", "surprised"])
         assert ("taiwan" in card["data"]) == (not sources)
+        assert ("people (london) and no others" in card["limits"]) == bool(sources)

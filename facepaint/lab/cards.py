@@ -9,7 +9,7 @@ from facepaint._version import __version__
 from facepaint.align import CROP, EYE_DISTANCE, EYE_Y
 from facepaint.lab.data.split import SPLIT
 from facepaint.lab.entry import Entry
-from facepaint.lab.recipe import Settings
+from facepaint.lab.recipe import Augmented, Settings
 
 _LICENCES = {
     "london": "CC BY 4.0 (DeBruine & Jones, Face Research Lab London Set)",
@@ -36,9 +36,20 @@ def make_card(settings: Settings, entry: Entry, found: Any) -> dict[str, Any]:
         "licence": "research use: the licences of the data forbid more"
         if set(sources) - {"drawn", "london"}
         else "as free as its data",
-        "limits": entry.limits,
+        "limits": entry.limits + _narrow(settings, found),
         "begun_from": Path(settings.start).name or "fresh weights",
     } | entry.extra(settings, found)
+
+
+def _narrow(settings: Settings, found: Any) -> str:
+    """What follows from being trained on some sets alone, "" where it was on all."""
+    if not isinstance(settings, Augmented) or not settings.sources:
+        return ""
+    people = len({*found.subjects[~found.held_out & found.is_face]})
+    return (
+        f"; it has seen {people} people ({settings.sources}) and no others, so other skin, ages,"
+        " poses and light fare worse"
+    )
 
 
 _OF_EDITS = (

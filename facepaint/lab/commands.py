@@ -34,9 +34,9 @@ from facepaint.lab.methods import lookup, of_run
 from facepaint.lab.recipe import Settings, as_table
 from facepaint.lab.style import StyleSettings, StyleTransfer, fitted
 from facepaint.mark import Mark, packet
-from facepaint.methods import METHODS
+from facepaint.methods import METHODS, known_to
 from facepaint.methods import lookup as lookup_method
-from facepaint.models import WEIGHTS, folder_of, open_file, open_model, read_manifest, write_entry
+from facepaint.models import folder_of, home_of, open_file, open_model, read_manifest, write_entry
 from facepaint.names import DEFAULT_METHOD
 from facepaint.painter import NO_FACE, Painter
 from facepaint.photo import Metadata, Photo
@@ -226,7 +226,7 @@ def _of_edits(
 
     features, embedder = asked.features or JUDGE, asked.embedder or EMBEDDER
     method, embed = lookup_method(name)(weights), identity.embedder(embedder)
-    known, targets = measured.known_to(method), tuple(dict.fromkeys(asked.targets))
+    known, targets = known_to(method), tuple(dict.fromkeys(asked.targets))
     unknown = [t for t in targets if t not in known]
     if unknown:
         raise LabError(f"{name} cannot make a face {unknown[0]}; it knows {', '.join(known)}")
@@ -235,7 +235,7 @@ def _of_edits(
     labels = measured.labels_of(faces)
     chosen = _targets(faces, targets, known, judge.unknown_of(faces, labels, EXPRESSIONS))
     fitted = judge.fit(features, faces, labels, EXPRESSIONS, listen=listen, cache=cache_folder())
-    reader = open_model("reader", weights if "reader" in read_manifest(weights) else WEIGHTS)
+    reader = open_model("reader", home_of("reader", weights))
     tools = measured.Tools(method, reader, fitted, embed)
     network = weights / read_manifest(weights)[name]["file"]
     depends = {"network": network_hash(network), "judge": features, "identity": embedder}

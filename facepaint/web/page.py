@@ -20,7 +20,7 @@ from gradio.themes import Base, colors, sizes
 from facepaint.edit import STRONGEST, Edit
 from facepaint.errors import FacePaintError
 from facepaint.face import Face
-from facepaint.names import BLENDSHAPES, DEFAULT_METHOD, EXPRESSIONS, GROUPS, PAIRS, REGIONS
+from facepaint.names import BLENDSHAPES, DEFAULT_METHOD, GROUPS, PAIRS, REGIONS
 from facepaint.web import words
 from facepaint.web.draft import NOTHING, SIDES, Reference, level, muscles, value_of
 from facepaint.web.gate import Slots
@@ -130,7 +130,10 @@ class _Page:
 
     def _lay_out_to(self, field: Field[Any]) -> None:
         self._controls["to"] = gr.Radio(
-            [AS_IT_IS, *EXPRESSIONS], value=AS_IT_IS, label="Expression", elem_id="to"
+            [AS_IT_IS, *self._bench.painter.expressions],
+            value=AS_IT_IS,
+            label="Expression",
+            elem_id="to",
         )
 
     def _lay_out_strength(self, field: Field[Any]) -> None:

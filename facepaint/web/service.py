@@ -11,7 +11,7 @@ from pydantic import Json
 
 from facepaint._version import __version__
 from facepaint.describe import describe
-from facepaint.names import BLENDSHAPES, EXPRESSIONS, REGIONS
+from facepaint.names import BLENDSHAPES, REGIONS
 from facepaint.photo import FORMATS, Photo
 from facepaint.web import faults
 from facepaint.web.answers import Edited, Faces, Health, Models, warnings_of
@@ -82,7 +82,7 @@ def _add_facts(app: FastAPI, bench: Bench) -> None:
         """The networks' cards, the names that edits may use, and the limits."""
         return Models(
             models=bench.painter.cards,
-            expressions=list(EXPRESSIONS),
+            expressions=list(bench.painter.expressions),
             blendshapes=list(BLENDSHAPES[1:]),
             regions=list(REGIONS),
             limits=asdict(bench.limits),

@@ -163,8 +163,8 @@ class Samples:
         return [e for e, rows in begin.items() if len(rows)]
 
     def _wanted(self, rng: np.random.Generator) -> int:
-        """An expression to ask of a relay."""
-        poles = [e for e in self._relayed() if e in (HAPPY, NEUTRAL)]
+        """An expression to ask of a relay; neutral, which is harder, twice as often as happy."""
+        poles = [e for e in (HAPPY, NEUTRAL, NEUTRAL) if e in self._relayed()]
         others = [e for e in self._relayed() if e in OTHERS]
         some = poles if not others or rng.random() < self._shares.clear else others
         return int(rng.choice(some or others))
@@ -244,7 +244,8 @@ class Samples:
             want = self._faces.blendshapes[int(rng.choice(pool))].copy()
         if rng.random() < 0.8:  # mostly the gaze stays
             want[GAZE] = have[GAZE]
-        strength = 1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1.3)
+        whole = 0.5 if wanted is None else 0.8
+        strength = 1.0 if rng.random() < whole else rng.uniform(0.2, 1.3)
         asked = np.asarray(np.clip(have + strength * (want - have), 0, 1), np.float32)
         return asked, one_hot(name, strength)
 

@@ -28,7 +28,7 @@ from facepaint.lab.data.faces import INNER, WIDE_PIXELS, FaceSet
 from facepaint.lab.data.moves import still_frame
 from facepaint.lab.data.samples import SMILING
 from facepaint.lab.measure import identity, judge, metrics
-from facepaint.methods import Method
+from facepaint.methods import Method, known_to
 from facepaint.models import Model
 from facepaint.segment import face_mask, region_mask
 
@@ -51,11 +51,6 @@ class Tools:
 def start_of(to: str) -> str:
     """The expression of the faces that are made `to`."""
     return "happy" if to == "neutral" else "neutral"
-
-
-def known_to(method: Method) -> tuple[str, ...]:
-    """The expressions that a method can make, in the order of EXPRESSIONS."""
-    return tuple(e for e in EXPRESSIONS if e in method.card["expressions"])
 
 
 def labels_of(faces: FaceSet) -> npt.NDArray[np.int64]:

@@ -544,5 +544,5 @@ ENTRY = Entry(
     what="from an aligned crop, a change of blendshapes and the name of an expression to a flow, a"
     " mask, paint and shade",
     limits="trained at 128 pixels, so new teeth are soft in large faces; few people seen with more"
-    " than one expression; sad, angry, disgusted, afraid and surprised keep some of a broad smile",
+    " than one expression; a broad smile that is made something else keeps some of it",
 )
