@@ -8,7 +8,6 @@ import pytest
 from facepaint import align
 from facepaint.composite import composite
 from facepaint.lab.data.topology import mean_face
-from facepaint.lab.measure.metrics import laplacian_energy
 from facepaint.methods import Strokes
 from facepaint.segment import face_mask
 
@@ -60,6 +59,9 @@ def test_strokes_of_zeros_leave_every_bit(side: float) -> None:
 
 def test_large_faces_keep_the_sharpness_that_a_cubic_would_lose() -> None:
     """Half a pixel aside, where sampling blurs most."""
+    pytest.importorskip("torch", reason="the lab's extra is not installed")
+    from facepaint.lab.measure.metrics import laplacian_energy
+
     kept = {}
     for side in (500, 520):  # on either side of where the sampling changes
         before = photo(700)
