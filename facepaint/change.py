@@ -70,7 +70,7 @@ def _difference(edit: Edit, face: Face, targets: Targets) -> npt.NDArray[np.floa
     own = (raised > max(_MAIN * float(raised.max()), 0.05)) & (raised > _MAIN * most)
     difference = np.where(own, np.maximum(difference, 0), difference)
     clear = np.clip(have + _CLEAR.get(edit.to, 1.0) * difference, 0, 1) - have
-    return np.where(difference == 0, 0, clear).astype(np.float32)
+    return np.asarray(clear, np.float32)
 
 
 def _moves(regions: Sequence[str]) -> npt.NDArray[np.bool_]:

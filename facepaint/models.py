@@ -71,10 +71,10 @@ def folder_of(weights: str | os.PathLike[str] | None) -> Path:
     return WEIGHTS / weights if weights in SETS else Path(weights)
 
 
-def home_of(name: str, folder: Path) -> Path:
-    """That folder of weights where it holds the model `name`, else that of those that ship: who
-    trains a painter alone goes on using our reader. WeightsError as of `read_manifest`."""
-    return folder if name in read_manifest(folder) else WEIGHTS
+def home_of_reader(folder: Path) -> Path:
+    """That folder of weights where it holds a reader, else that of those that ship: who trains a
+    painter alone goes on using our reader. WeightsError as of `read_manifest`."""
+    return folder if "reader" in read_manifest(folder) else WEIGHTS
 
 
 def open_model(name: str, folder: Path = WEIGHTS) -> Model:
@@ -157,10 +157,11 @@ def read_manifest(folder: Path = WEIGHTS) -> dict[str, dict[str, str]]:
 
 def taking_part(folder: Path = WEIGHTS, method: str = DEFAULT_METHOD) -> dict[str, str]:
     """By name the sha256 of the networks that make an edit; WeightsError as of `read_manifest`."""
-    manifest = read_manifest(home_of("reader", folder)) | read_manifest(folder)
+    manifest, reader = read_manifest(folder), read_manifest(home_of_reader(folder))["reader"]
     # what the refiner refines is the painter's paint
-    names = ("reader", method, *(["refiner"] if method == DEFAULT_METHOD else []))
-    return {n: manifest[n]["sha256"] for n in names if n in manifest}
+    names = (method, *(["refiner"] if method == DEFAULT_METHOD else []))
+    own = {n: manifest[n]["sha256"] for n in names if n in manifest}
+    return {"reader": reader["sha256"]} | own
 
 
 def write_entry(folder: Path, name: str, file: str) -> None:

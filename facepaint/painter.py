@@ -19,7 +19,7 @@ from facepaint.errors import EditError, NoFaceError
 from facepaint.face import Face, FloatArray
 from facepaint.mark import mark_of, merged
 from facepaint.methods import Method, Strokes, known_to, lookup
-from facepaint.models import folder_of, home_of, open_model, taking_part
+from facepaint.models import folder_of, home_of_reader, open_model, taking_part
 from facepaint.names import DEFAULT_METHOD
 from facepaint.photo import Photo, Source
 from facepaint.read import read, reread
@@ -50,7 +50,7 @@ class Painter:
         it). Raises WeightsError where weights are not what the manifest says, EditError for a
         method that there is not."""
         folder = folder_of(weights)
-        self._reader = open_model("reader", home_of("reader", folder))
+        self._reader = open_model("reader", home_of_reader(folder))
         self._name = method
         self.method: Method = lookup(method)(folder)
         self.mark = mark

@@ -26,6 +26,17 @@ def strokes(**given: np.ndarray | float) -> Strokes:
     )
 
 
+def wild(seed: int, paint: float, shade: float) -> Strokes:
+    """Random strokes, paint and shade up to what is given."""
+    rng = np.random.default_rng(seed)
+    return strokes(
+        flow=rng.uniform(-0.2, 0.2, (S, S, 2)),
+        mask=rng.uniform(0, 1, (S, S)),
+        paint=rng.uniform(-paint, paint, (S, S, 3)),
+        shade=rng.uniform(-shade, shade, (S, S)),
+    )
+
+
 def photo(size: int = 400, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
 
@@ -77,13 +88,7 @@ def test_large_faces_keep_the_sharpness_that_a_cubic_would_lose() -> None:
 
 def test_rows_are_made_in_strips_that_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each takes from the photo as it was, also where a flow reaches into the one before."""
-    rng = np.random.default_rng(3)
-    asked = strokes(
-        flow=rng.uniform(-0.2, 0.2, (S, S, 2)),
-        mask=rng.uniform(0, 1, (S, S)),
-        paint=rng.uniform(-0.5, 0.5, (S, S, 3)),
-        shade=rng.uniform(-0.2, 0.2, (S, S)),
-    )
+    asked = wild(3, paint=0.5, shade=0.2)
     made = {}
     for rows in (16, 64, 10_000):
         monkeypatch.setattr("facepaint.composite._STRIP", rows)
@@ -96,16 +101,10 @@ def test_rows_are_made_in_strips_that_do_not_show(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("side", [40, 200, 700])
 def test_nothing_changes_outside_the_mask(side: float) -> None:
-    rng = np.random.default_rng(1)
-    wild = strokes(
-        flow=rng.uniform(-0.2, 0.2, (S, S, 2)),
-        mask=rng.uniform(0, 1, (S, S)),
-        paint=rng.uniform(-1, 1, (S, S, 3)),
-        shade=rng.uniform(-0.6, 0.6, (S, S)),
-    )
+    everything = wild(1, paint=1, shade=0.6)
     before = photo()
     after = before.copy()
-    composite(after, frame(side), wild, MASK)
+    composite(after, frame(side), everything, MASK)
     changed = (before != after).any(-1)
     allowed = under_mask(400, frame(side)) if side >= S else None
     assert changed.any()

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from running import run
 
 import facepaint
 from facepaint import mark, matroska, mp4, xmp
@@ -447,11 +448,6 @@ def test_a_file_that_exiftool_wrote_anew_keeps_its_marks(tmp_path: Path) -> None
     found = Photo.read(path).metadata.xmp
     assert b"Hello" in found and marks_in(found) == [MARK]
     assert len(marks_in(merged(found, MARK))) == 2
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "facepaint", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def test_inspect_says_it_in_words_and_as_json(tmp_path: Path) -> None:

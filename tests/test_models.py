@@ -14,7 +14,15 @@ import pytest
 from PIL import Image
 
 import facepaint
-from facepaint.models import MANIFEST, WEIGHTS, open_file, open_model, read_manifest, write_entry
+from facepaint.models import (
+    MANIFEST,
+    WEIGHTS,
+    open_file,
+    open_model,
+    read_manifest,
+    taking_part,
+    write_entry,
+)
 from facepaint.onnxcard import CARD_KEY, card_in
 
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
@@ -72,13 +80,20 @@ def test_a_folder_that_holds_no_weights(tmp_path: Path) -> None:
         facepaint.load(tmp_path)
 
 
-def test_a_painter_alone_goes_with_the_reader_that_ships(tmp_path: Path, copy: Path) -> None:
+def test_a_painter_alone_goes_with_the_reader_that_ships(
+    tmp_path: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_entry(copy, "painter", "painter.onnx")
     manifest = {"painter": read_manifest(copy)["painter"]}
     (copy / MANIFEST).write_text(json.dumps(manifest))
     alone = facepaint.load(copy)
     assert alone.models == facepaint.load().models, "and the mark names it"
     assert set(alone.cards) == {"reader", "painter"}
+    # but no more than the reader: a refiner that ships is not that painter's
+    shipped = Path(shutil.copytree(WEIGHTS, tmp_path / "shipped"))
+    write_entry(shipped, "refiner", "painter.onnx")
+    monkeypatch.setattr("facepaint.models.WEIGHTS", shipped)
+    assert set(taking_part(copy)) == {"reader", "painter"}
 
 
 def test_a_foreign_model_is_refused(tmp_path: Path) -> None:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from running import run
 
 import facepaint
-from facepaint.batch import Job, run
+from facepaint import batch
+from facepaint.batch import Job
 from facepaint.models import SETS, WEIGHTS, folder_of, open_model, read_manifest
 
 FREE = {"london", "drawn"}
-
-
-def said(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "facepaint", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_names_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +60,7 @@ def test_a_portrait_is_made_happy_and_neutral(portrait: np.ndarray) -> None:
 
 def test_what_it_has_not_seen_is_refused_in_one_line(portrait: np.ndarray, tmp_path: Path) -> None:
     facepaint.Photo.read(portrait).save(tmp_path / "a.png")
-    result = said("edit", tmp_path / "a.png", "--to", "sad", "--weights", "open")
+    result = run("edit", tmp_path / "a.png", "--to", "sad", "--weights", "open")
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert "make a face neutral or happy, not sad" in line
@@ -87,10 +82,10 @@ def test_every_command_knows_the_name(portrait: np.ndarray, tmp_path: Path) -> N
         ["faces", photo],
         ["card", "painter"],
     ):
-        result = said(*command, "--weights", "open")
+        result = run(*command, "--weights", "open")
         assert result.returncode == 0, result.stderr
     out = tmp_path / "out"
-    run(Job(folder, out, facepaint.Edit("neutral"), weights=SETS[0]))
+    batch.run(Job(folder, out, facepaint.Edit("neutral"), weights=SETS[0]))
     (line,) = (json.loads(x) for x in (out / "manifest.jsonl").read_text().splitlines())
     free = {n: e["sha256"] for n, e in read_manifest(folder_of("open")).items()}
     assert line["networks"] == free

@@ -36,7 +36,14 @@ from facepaint.lab.style import StyleSettings, StyleTransfer, fitted
 from facepaint.mark import Mark, packet
 from facepaint.methods import METHODS, known_to
 from facepaint.methods import lookup as lookup_method
-from facepaint.models import folder_of, home_of, open_file, open_model, read_manifest, write_entry
+from facepaint.models import (
+    folder_of,
+    home_of_reader,
+    open_file,
+    open_model,
+    read_manifest,
+    write_entry,
+)
 from facepaint.names import DEFAULT_METHOD
 from facepaint.painter import NO_FACE, Painter
 from facepaint.photo import Metadata, Photo
@@ -235,7 +242,7 @@ def _of_edits(
     labels = measured.labels_of(faces)
     chosen = _targets(faces, targets, known, judge.unknown_of(faces, labels, EXPRESSIONS))
     fitted = judge.fit(features, faces, labels, EXPRESSIONS, listen=listen, cache=cache_folder())
-    reader = open_model("reader", home_of("reader", weights))
+    reader = open_model("reader", home_of_reader(weights))
     tools = measured.Tools(method, reader, fitted, embed)
     network = weights / read_manifest(weights)[name]["file"]
     depends = {"network": network_hash(network), "judge": features, "identity": embedder}

@@ -90,14 +90,15 @@ class Samples:
         self._labelled = {e: rows for e, rows in labelled.items() if len(rows)}
         sets = sorted(set(faces.sources[train]))
         smiles = faces.blendshapes[self._pool][:, SMILING].mean(1) > _A_SMILE
-        self._smiles, self._still = self._pool[smiles], self._pool[~smiles]
+        begin = {e: self._pool[~smiles if e == HAPPY else smiles] for e in self._labelled}
+        self._begin = {e: rows for e, rows in begin.items() if len(rows)}  # of relays
         self._by_set = {str(s): np.flatnonzero(train & (faces.sources == s)) for s in sets}
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
 
     def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
         """`count` samples: the pairs first, then the relays, where anyone smiles."""
         paired = round(count * self._shares.pairs)
-        relays = round(count * self._shares.relays) if self._relayed() else 0
+        relays = round(count * self._shares.relays) if self._begin else 0
         return [self._one(rng, i < paired, paired <= i < paired + relays) for i in range(count)]
 
     def labelled(self, rng: np.random.Generator, count: int, some: int) -> list[dict[str, Any]]:
@@ -157,15 +158,10 @@ class Samples:
             "real_blendshapes": other.blendshapes,
         }
 
-    def _relayed(self) -> list[int]:
-        """The expressions that relays can be asked for."""
-        begin = {e: self._still if e == HAPPY else self._smiles for e in self._labelled}
-        return [e for e, rows in begin.items() if len(rows)]
-
     def _wanted(self, rng: np.random.Generator) -> int:
         """An expression to ask of a relay; neutral, which is harder, twice as often as happy."""
-        poles = [e for e in (HAPPY, NEUTRAL, NEUTRAL) if e in self._relayed()]
-        others = [e for e in self._relayed() if e in OTHERS]
+        poles = [e for e in (HAPPY, NEUTRAL, NEUTRAL) if e in self._begin]
+        others = [e for e in self._begin if e in OTHERS]
         some = poles if not others or rng.random() < self._shares.clear else others
         return int(rng.choice(some or others))
 
@@ -173,8 +169,7 @@ class Samples:
         """A photo, of a smile unless a relay shall smile, and, for a pair, one of the same person
         with another expression."""
         if not paired or not self._people:
-            relayed = self._still if wanted == HAPPY else self._smiles
-            i = int(rng.choice(self._pool if wanted is None else relayed))
+            i = int(rng.choice(self._pool if wanted is None else self._begin[wanted]))
             return i, i
         # larger groups more often, but far from as often as their size
         size = np.sqrt([len(p) for p in self._people])
