@@ -23,7 +23,7 @@ from facepaint.models import open_model
 Pixels = npt.NDArray[np.uint8]
 SIZE = 256  # pixels of the crop's side, as the refiner sees it
 WINDOW = (96, 128)  # rows and columns of a window: .375 and .5 of the crop's side
-LEAST = 160.0  # pixels of the crop's side in the photo; in smaller faces paint is not soft
+LEAST = 512.0  # pixels of the crop's side in the photo up to which a face is left: speed first
 _CENTRES = (OUTER_LIPS, RIGHT_EYE, LEFT_EYE)
 _SOFT = 0.2  # of a window's sides, over which it fades in
 
@@ -68,9 +68,9 @@ def lay(
     """Composite strokes onto `pixels`, uint8 [H, W, 3] RGB, in place, and refine a large face.
 
     frame: from crop units to photo pixels. landmarks: [478, 2] in crop units. mask: [S, S], of the
-    face. Without a refiner, and below LEAST, it is `composite` alone.
+    face. Without a refiner, and up to LEAST, it is `composite` alone.
     """
-    if refiner is None or align.side_of(frame) < LEAST:
+    if refiner is None or align.side_of(frame) <= LEAST:
         composite(pixels, frame, strokes, mask)
         return
     before = align.crop(pixels, frame, SIZE)

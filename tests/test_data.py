@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -367,6 +368,27 @@ def test_a_ratio_image_holds_the_furrow_and_lies_where_the_face_is() -> None:
     moved = np.roll(surprised, (-6, 10), (0, 1))
     assert np.abs(laid - moved)[20:108, 20:108].mean() < 0.01
     assert np.array_equal(ratios.on_face(surprised, topology.mean_face()), surprised)
+
+
+def test_a_ratio_image_follows_the_landmarks_of_a_turned_head() -> None:
+    """Where a cheek is seen from the side, a furrow beside the mouth lies at its own landmarks."""
+    mean = topology.mean_face()
+    turned = mean.copy()
+    nose = float(mean[1, 0])
+    turned[:, 0] = nose + (mean[:, 0] - nose) * np.where(mean[:, 0] < nose, 0.5, 1.3)
+    turned[:, 0] += 0.06
+    at = [int(np.abs(mean - [x, 0.62]).sum(1).argmin()) for x in (0.3, 0.7)]
+    furrows = np.zeros((128, 128), np.float32)
+    for x, y in mean[at] * 128:
+        cv2.circle(furrows, (round(float(x)), round(float(y))), 4, -0.5, -1)
+    laid = ratios.on_face(furrows, turned)
+    for k in at:
+        x, y = np.round(turned[k] * 128).astype(int)
+        assert laid[y, x] < -0.4
+    near = np.zeros_like(furrows)
+    for x, y in turned[at] * 128:
+        cv2.circle(near, (round(float(x)), round(float(y))), 12, 1.0, -1)
+    assert np.abs(laid[near == 0]).max() < 0.02
 
 
 def test_targets_are_means_of_the_labelled_or_their_stronger_half() -> None:

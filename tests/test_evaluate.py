@@ -146,6 +146,10 @@ def test_identity_stands_between_real_photos_and_strangers(
     near, far = found["identity_distance"], found["identity_distance_of_others"]
     assert near < far and found["identity_distance_of_real"] < far
     assert found["same_person_rate"] == 1
+    both = [(r["identity"], r["identity_of_real"]) for r in rows if "identity_of_real" in r]
+    edited, real = np.median(both, 0)
+    assert found["identity_distance_ratio"] == pytest.approx(edited / real)
+    assert found["identity_distance_ratio_faces"] == len(both) > 1
 
 
 def test_the_photo_copied_stands_beside_the_edit(tools: evaluate.Tools, tmp_path: Path) -> None:

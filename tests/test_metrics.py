@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the lab's extra is not installed")
 
-from facepaint.lab.data.topology import mean_face
+from facepaint.lab.data.topology import head_turn, mean_face
 from facepaint.lab.measure import metrics
 
 RNG = np.random.default_rng(0)
@@ -184,10 +184,10 @@ def test_tone_in_blue_light_and_where_there_is_none() -> None:
 
 def test_a_straight_head_is_not_turned() -> None:
     points = mean_face()
-    assert abs(metrics.head_turn(points)) < 0.02
+    assert abs(head_turn(points)) < 0.02
     moved = points.copy()
     moved[1, 0] += 0.05
-    assert metrics.head_turn(moved) > 0.1
+    assert head_turn(moved) > 0.1
 
 
 def test_the_bootstrap_holds_the_mean() -> None:

@@ -23,7 +23,19 @@ onnx = pytest.importorskip("onnx", reason="the lab's extra is not installed")
 from facepaint.lab import features, loop, recipe  # noqa: E402
 from facepaint.lab.data import drawn, moves  # noqa: E402
 from facepaint.lab.data.faces import FaceSet  # noqa: E402
-from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, SMILING, Samples, one_hot  # noqa: E402
+from facepaint.lab.data.samples import (  # noqa: E402
+    A_SMILE,
+    FAINT,
+    HAPPY,
+    NEUTRAL,
+    OTHERS,
+    SMILING,
+    Samples,
+    _Seen,
+    one_hot,
+    through_neutral,
+)
+from facepaint.lab.data.topology import head_turn  # noqa: E402
 from facepaint.lab.features import Pyramid  # noqa: E402
 from facepaint.lab.methods.painter import (  # noqa: E402
     PainterMethod,
@@ -349,15 +361,46 @@ def test_a_name_is_asked_of_a_face_that_shows_it_already(
 # --- relays: what is hard to reach in one step is shown in two
 
 
-def test_relays_smile_and_are_asked_for_one_of_the_five(faces: FaceSet) -> None:
-    shares = recipe.settings(PainterSettings, SMALL | {"relays": 0.5, "pairs": 0.25})
-    samples = Samples(shares, faces)
-    rows = samples.draw(np.random.default_rng(0), 12)
-    assert [r["relay"] for r in rows] == [False] * 3 + [True] * 6 + [False] * 3
-    assert not any(r["paired"] for r in rows[3:])
-    for row in rows[3:9]:
-        assert row["blendshapes"][SMILING].mean() > 0.3
-        assert int(row["name"].argmax()) in OTHERS and row["name"].max() > 0
+def test_relays_are_asked_for_one_of_the_five_and_smile_but_where_it_comes_out_faint(
+    faces: FaceSet,
+) -> None:
+    more = {"relays": 0.5, "pairs": 0.25, "overshoot": 0.5}
+    kinds = faces.expressions.copy()
+    kinds[np.flatnonzero(kinds == EXPRESSIONS.index("surprised"))[::2]] = FAINT[0]
+    some = dataclasses.replace(faces, expressions=kinds)
+    samples = Samples(recipe.settings(PainterSettings, SMALL | more), some)
+    rows = samples.draw(np.random.default_rng(0), 48)
+    assert [r["relay"] for r in rows] == [False] * 12 + [True] * 24 + [False] * 12
+    assert not any(r["paired"] for r in rows[12:])
+    still = 0
+    for row in rows[12:36]:
+        name = int(row["name"].argmax())
+        smiles = row["blendshapes"][SMILING].mean() > A_SMILE
+        assert name in OTHERS and row["name"].max() > 0 and (smiles or name in FAINT)
+        assert through_neutral(name, row["blendshapes"]) == smiles
+        still += not smiles
+        # what goes straight there goes half as far again
+        told = samples._points(_Seen(0, align.IDENTITY, row["points"], row["blendshapes"]),
+                               row["asked"], row["name"])  # fmt: skip
+        far = 1.0 if smiles else 1.5
+        moved = row["asked_points"] - row["points"]
+        assert np.allclose(moved, far * (told - row["points"]), atol=1e-5)
+    assert 0 < still < 24
+
+
+def test_turned_heads_are_in_no_relay_and_begin_a_share_of_the_singles(faces: FaceSet) -> None:
+    landmarks = faces.landmarks.copy()
+    landmarks[::3, 1, 0] += 0.2  # the nose tip moves to a side
+    turned = dataclasses.replace(faces, landmarks=landmarks)
+
+    def share(relays: float, of_singles: float) -> float:
+        more = {"relays": relays, "pairs": 0.0, "clear": 0.5, "turned": of_singles}
+        samples = Samples(recipe.settings(PainterSettings, SMALL | more), turned)
+        rows = samples.draw(np.random.default_rng(0), 60)
+        return float(np.mean([abs(head_turn(r["points"])) > 0.35 for r in rows]))
+
+    assert share(1.0, 1.0) == 0.0
+    assert 0.1 < share(0.0, 0.0) < 0.6 and share(0.0, 1.0) == 1.0
 
 
 def test_relays_are_asked_to_be_clearly_happy_and_neutral_as_well(faces: FaceSet) -> None:

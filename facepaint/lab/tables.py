@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from facepaint.lab.measure.summary import MEASURES
+from facepaint.lab.measure.summary import IDENTITY_RATIO, MEASURES
 
 _HEAD = """# What ships, measured
 
@@ -80,6 +80,10 @@ def _of_edits(numbers: Mapping[str, Any]) -> list[str]:
         if key == "rate_two_way":
             rows["– in 95 % of resampled people"] = [_interval(f) for f in found.values()]
             rows["– in the worst group of ten or more"] = [_worst(f) for f in found.values()]
+        if key == "identity_distance" and any(IDENTITY_RATIO in f for f in found.values()):
+            rows["– median, over that of two real photos of the same people"] = [
+                _ratio(f) for f in found.values()
+            ]
     rows["greatest change outside"] = [str(f["greatest_change_outside"]) for f in found.values()]
     distances = {k for f in found.values() for k in f if _is_distance(k)}
     for key in sorted(distances):
@@ -101,6 +105,11 @@ def _beside(found: Mapping[str, Any], key: str, times: float, places: int) -> st
         return text
     shown = ("–" if v is None else f"{v * times:.{places}f}" for v in beside)
     return f"{text} ({'; '.join(shown)})"
+
+
+def _ratio(found: Mapping[str, Any]) -> str:
+    known = f"{IDENTITY_RATIO}_faces"
+    return f"**{found[IDENTITY_RATIO]:.2f}** of {found[known]} faces" if known in found else ""
 
 
 def _interval(found: Mapping[str, Any]) -> str:

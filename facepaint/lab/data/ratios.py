@@ -6,8 +6,6 @@ an identity or of a photo's light is left.
 
 from __future__ import annotations
 
-from functools import cache
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +19,7 @@ from facepaint.lab.data.topology import mean_face
 from facepaint.segment import face_mask
 
 _DARK = 8.0  # added to grey values 0 to 255, or the ratios of dark skin would be noise
-_COARSE = 64  # places a side at which it is known how a face lies over the mean one
+_COARSE = 32  # places a side at which it is known how a face lies over the mean one
 _REACH = 0.02  # of a landmark over the face around it, in crop sides
 _SOFT = 1.0  # standard deviation of a blur, crop pixels
 _EACH = 4  # photos of a person and expression, at most
@@ -67,32 +65,36 @@ def _skin() -> FloatArray:
 
 
 def on_face(ratio: FloatArray, points: FloatArray) -> FloatArray:
-    """A ratio image of the mean face as it lies on the face of `points` [478, 2], [128, 128]."""
-    return _moved(ratio, -_offsets(points))
+    """A ratio image of the mean face as it lies on the face of `points` [478, 2], [128, 128].
+
+    Each place of that face looks where it lies on the mean one. (To go back along the offsets of
+    the mean face's places would do for small ones alone: it tears the cheeks of a turned head.)
+    """
+    return _moved(ratio, _offsets(points, mean_face()))
 
 
 def _flattened(faces: FaceSet, i: int) -> FloatArray:
     """The logarithm of a photo's grey values with its face laid over the mean one, [128, 128]."""
     crop = cv2.cvtColor(cut(faces.crops[i], align.IDENTITY), cv2.COLOR_RGB2GRAY)
-    over = _moved(crop.astype(np.float32) + _DARK, _offsets(faces.landmarks[i]))
+    over = _moved(crop.astype(np.float32) + _DARK, _offsets(mean_face(), faces.landmarks[i]))
     return np.log(np.maximum(over, _DARK / 2)).astype(np.float32)
 
 
-def _offsets(points: FloatArray) -> FloatArray:
-    """Where each pixel of the mean face lies on the face of `points`, relative to its place, in
-    crop sides, [128, 128, 2]: the landmarks' own offsets, each counting for what is near it."""
-    coarse = (_weights() @ (points - mean_face())).reshape(_COARSE, _COARSE, 2)
+def _offsets(points: FloatArray, others: FloatArray) -> FloatArray:
+    """Where each pixel of the face of `points` lies on the face of `others`, relative to its place,
+    in crop sides, [128, 128, 2]: the landmarks' own offsets, each counting for what is near it."""
+    coarse = (_weights(points) @ (others - points)).reshape(_COARSE, _COARSE, 2)
     return np.asarray(cv2.resize(coarse, (CROP, CROP), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-@cache
-def _weights() -> FloatArray:
-    """How much each landmark of the mean face counts at each coarse place, [1024, 478]."""
+def _weights(points: FloatArray) -> FloatArray:
+    """How much each of the landmarks counts at each coarse place, [1024, 478]."""
     at = (np.arange(_COARSE, dtype=np.float32) + 0.5) / _COARSE
-    places = np.stack(np.meshgrid(at, at), -1).reshape(-1, 1, 2)
-    apart = np.square(places - mean_face()).sum(-1)
+    columns, rows = (np.square(at[:, None] - points[:, i]) for i in (0, 1))
+    apart = (rows[:, None] + columns[None]).reshape(_COARSE**2, -1)
     # relative to the nearest, so that far from all of them something is left to divide by
-    nearness = np.exp((apart.min(1, keepdims=True) - apart) / (2 * _REACH**2))
+    apart -= apart.min(1, keepdims=True)
+    nearness = np.exp(apart * (-0.5 / _REACH**2), out=apart)
     return np.asarray(nearness / nearness.sum(1, keepdims=True), np.float32)
 
 

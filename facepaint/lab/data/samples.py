@@ -20,9 +20,9 @@ from facepaint.face import (
     RIGHT_EYE,
     FloatArray,
 )
-from facepaint.lab.data import augment, moves, ratios
+from facepaint.lab.data import augment, moves, ratios, teeth
 from facepaint.lab.data.faces import FaceSet, mirror
-from facepaint.lab.data.topology import mirrored_blendshapes, mirrored_landmarks
+from facepaint.lab.data.topology import head_turn, mirrored_blendshapes, mirrored_landmarks
 from facepaint.segment import face_mask
 
 _NOSE = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64)
@@ -31,7 +31,9 @@ HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
 _ALL = range(len(EXPRESSIONS))
 _DEEPEST = 0.22  # shade, a little less than the painter can give
 OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
-_A_SMILE = 0.35  # the mean of SMILING from which on a face smiles
+FAINT = [EXPRESSIONS.index(e) for e in ("sad", "disgusted")]  # in what one step makes
+A_SMILE = 0.35  # the mean of SMILING from which on a face smiles
+_TURNED = 0.35  # `head_turn` from which on a head is turned: no two photos of a person show such
 
 
 class Shares(Protocol):
@@ -45,6 +47,8 @@ class Shares(Protocol):
     def clear(self) -> float: ...
     @property
     def overshoot(self) -> float: ...
+    @property
+    def turned(self) -> float: ...
     @property
     def poles(self) -> float: ...
     @property
@@ -74,7 +78,8 @@ class Samples:
 
     targets: what is asked for each of EXPRESSIONS, float32 [7, 52]. linear: the map from a change
     of blendshapes to landmark moves. moves, ratios: those of each of EXPRESSIONS, [7, 478, 2] and
-    [7, 128, 128] (`facepaint.lab.data.ratios`).
+    [7, 128, 128] (`facepaint.lab.data.ratios`). teeth: how bright they are in smiles, None where
+    that is not known.
     """
 
     def __init__(self, shares: Shares, faces: FaceSet) -> None:
@@ -86,11 +91,15 @@ class Samples:
         self.linear = moves.fit(faces, self._people)
         self.moves = moves.expression_moves(faces, self._people)
         self.ratios = ratios.ratio_images(faces, self._people, self.moves)
+        self.teeth = teeth.measure(faces, self._pool)
         labelled = {e: np.flatnonzero(train & (faces.expressions == e)) for e in _ALL}
         self._labelled = {e: rows for e, rows in labelled.items() if len(rows)}
         sets = sorted(set(faces.sources[train]))
-        smiles = faces.blendshapes[self._pool][:, SMILING].mean(1) > _A_SMILE
-        begin = {e: self._pool[~smiles if e == HAPPY else smiles] for e in self._labelled}
+        turn = np.array([abs(head_turn(faces.landmarks[i])) for i in self._pool])
+        self._turned, straight = self._pool[turn > _TURNED], self._pool[turn <= _TURNED]
+        smiles = faces.blendshapes[straight][:, SMILING].mean(1) > A_SMILE
+        begin = {e: straight[~smiles if e == HAPPY else smiles] for e in self._labelled}
+        begin |= {e: straight for e in FAINT if e in self._labelled}
         self._begin = {e: rows for e, rows in begin.items() if len(rows)}  # of relays
         self._by_set = {str(s): np.flatnonzero(train & (faces.sources == s)) for s in sets}
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
@@ -134,7 +143,7 @@ class Samples:
             partner = source
             asked, name = self._ask(rng, source.blendshapes, wanted)
             points = self._points(source, asked, name)
-            if wanted in (HAPPY, NEUTRAL):
+            if wanted is not None and not through_neutral(wanted, source.blendshapes):
                 points = points + self._shares.overshoot * (points - source.points)
         real = self._like(rng, str(f.sources[i]), asked)
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
@@ -159,17 +168,20 @@ class Samples:
         }
 
     def _wanted(self, rng: np.random.Generator) -> int:
-        """An expression to ask of a relay; neutral, which is harder, twice as often as happy."""
+        """An expression to ask of a relay: neutral, which is harder, twice as often as happy, and
+        those that come out faint twice as often as the rest."""
         poles = [e for e in (HAPPY, NEUTRAL, NEUTRAL) if e in self._begin]
-        others = [e for e in self._begin if e in OTHERS]
+        others = [e for e in (*OTHERS, *FAINT) if e in self._begin]
         some = poles if not others or rng.random() < self._shares.clear else others
         return int(rng.choice(some or others))
 
     def _pick(self, rng: np.random.Generator, paired: bool, wanted: int | None) -> tuple[int, int]:
-        """A photo, of a smile unless a relay shall smile, and, for a pair, one of the same person
-        with another expression."""
+        """A photo that a relay can begin from, or any, of turned heads more often than there are;
+        and, for a pair, one of the same person with another expression."""
         if not paired or not self._people:
-            i = int(rng.choice(self._pool if wanted is None else self._begin[wanted]))
+            turned = len(self._turned) and rng.random() < self._shares.turned
+            pool = self._turned if turned else self._pool
+            i = int(rng.choice(pool if wanted is None else self._begin[wanted]))
             return i, i
         # larger groups more often, but far from as often as their size
         size = np.sqrt([len(p) for p in self._people])
@@ -207,6 +219,8 @@ class Samples:
             shown = min(1.0, float(source.blendshapes[SMILING].mean()) / full)
             depth = self._shares.folds if e in OTHERS else 1.0
             gain = depth * self.ratios[e] - shown * self.ratios[HAPPY]
+            # seen from the side a cheek's fold would be a broad patch
+            gain = gain * (1 - 0.5 * min(1.0, abs(head_turn(points))))
             limit = _DEEPEST * min(1.0, strength)
             shade = np.clip(strength * ratios.on_face(gain, points), -limit, limit)
         return {"folds": shade.astype(np.float32), "told": np.bool_(told)}
@@ -251,10 +265,16 @@ class Samples:
         )
         if not poles or (others and rng.random() < self._shares.others):
             return int(rng.choice(others))
-        mostly = NEUTRAL if have[SMILING].mean() > _A_SMILE else HAPPY  # what the face is not
+        mostly = NEUTRAL if have[SMILING].mean() > A_SMILE else HAPPY  # what the face is not
         if mostly in poles and rng.random() < 0.9:
             return mostly
         return int(rng.choice(poles))
+
+
+def through_neutral(expression: int, blendshapes: FloatArray) -> bool:
+    """Whether a relay from a face of blendshapes [52] makes it neutral first: a smile that shall
+    become one of OTHERS."""
+    return expression in OTHERS and float(blendshapes[SMILING].mean()) > A_SMILE
 
 
 def one_hot(expression: int, strength: float = 1.0) -> FloatArray:

@@ -36,3 +36,10 @@ def mirrored_blendshapes() -> npt.NDArray[np.intp]:
     swap = {"Left": "Right", "Right": "Left"}
     names = [next((n[: -len(s)] + swap[s] for s in swap if n.endswith(s)), n) for n in BLENDSHAPES]
     return np.array([BLENDSHAPES.index(n) for n in names])
+
+
+def head_turn(landmarks: FloatArray) -> float:
+    """How far a head is turned to a side, about -1 to 1, 0 straight: the nose tip's place between
+    the cheeks' edges. Roughly the sine of the angle."""
+    left, right, nose = landmarks[454, 0], landmarks[234, 0], landmarks[1, 0]
+    return float((2 * nose - left - right) / max(1e-6, abs(left - right)))

@@ -17,10 +17,12 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint.align import CROP
+from facepaint.change import change
 from facepaint.composite import composite
 from facepaint.edit import Edit
 from facepaint.errors import LabError
 from facepaint.face import (
+    BLENDSHAPES,
     EXPRESSIONS,
     LEFT_EYE,
     OUTER_LIPS,
@@ -41,6 +43,7 @@ from facepaint.segment import face_mask
 Pixels = npt.NDArray[np.uint8]
 FRAME: FloatArray = np.array([[SIZE, 0, 0], [0, SIZE, 0]], np.float32)  # of a crop of SIZE pixels
 _NATIVE = 0.8 * SIZE  # pixels of the crop's side in the photo; a smaller face is soft at SIZE
+_LABELLED = 0.35  # share of the faces that are drawn evenly from the labelled expressions
 _FORMAT = 1  # of the cache; raise it when what is stored changes
 _PARTS = ((OUTER_LIPS, 0.05), (RIGHT_EYE, 0.045), (LEFT_EYE, 0.045))  # as `windows`; how far around
 
@@ -152,17 +155,25 @@ def _pose(rng: np.random.Generator) -> _Pose:
 class WindowSamples:
     """Draws samples from the sharpest faces of each set, of people that are not held out.
 
-    method: a painter, whose results a share of the samples are; None for none.
+    method: a painter, whose results a share of the samples are; None for none. held_out: to draw
+    from those that are, for measuring.
     """
 
-    def __init__(self, shares: Shares, faces: WindowSet, method: Method | None) -> None:
+    def __init__(
+        self, shares: Shares, faces: WindowSet, method: Method | None, held_out: bool = False
+    ) -> None:
         self._shares, self._faces, self._method = shares, faces, method
-        self._pool = sharpest(faces, shares.sharpest)
+        self._pool = sharpest(faces, shares.sharpest, held_out)
         if not len(self._pool):
-            raise LabError("no large face of a person that is not held out")
+            whose = "is" if held_out else "is not"
+            raise LabError(f"no large face of a person that {whose} held out")
         groups = moves.people(faces, np.isin(np.arange(len(faces)), self._pool))
         self._others = {int(i): group[group != i] for group in groups for i in group}
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
+        kinds = faces.expressions[self._pool]
+        self._kinds = [self._pool[kinds == e] for e in sorted({*kinds} - {-1})] or [self._pool]
+        known = method.card["expressions"] if method else {}
+        self._targets = {n: np.array(v, np.float32) for n, v in known.items()}
 
     def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
         """`count` samples, those with an answer first."""
@@ -176,7 +187,8 @@ class WindowSamples:
         cover = soft_cover(rng, points, part)
         painted = worsened(rng, crop, cover)
         before = self._before(rng, i, pose, crop, cover)
-        return self._sample(rng, part, points, (painted, before, crop), cover, True)
+        shown = self._faces.blendshapes[i]
+        return self._sample(rng, part, points, (painted, before, crop), cover, True, shown)
 
     def _made(self, rng: np.random.Generator) -> dict[str, Any]:
         """A painter's own result, which has no answer, with what it was made from."""
@@ -186,12 +198,13 @@ class WindowSamples:
         blend = self._faces.blendshapes[i][self._mirror[1] if pose.flip else slice(None)]
         mask, strokes, face = face_mask(points), None, _face(points * SIZE, blend)
         while strokes is None:  # None where the face is as asked already
-            to = EXPRESSIONS[int(rng.integers(len(EXPRESSIONS)))]
-            strokes = self._method(align.crop(crop, FRAME), face, Edit(to))
+            edit = Edit(str(rng.choice(list(self._targets))))
+            strokes = self._method(align.crop(crop, FRAME), face, edit)
+        shown = blend + change(edit, face, self._targets)
         painted = crop.copy()
         composite(painted, FRAME, strokes, mask)
         cover = cover_of(strokes, mask)
-        return self._sample(rng, part, points, (painted, crop, crop), cover, False)
+        return self._sample(rng, part, points, (painted, crop, crop), cover, False, shown)
 
     def _sample(
         self,
@@ -201,10 +214,11 @@ class WindowSamples:
         crops: tuple[Pixels, Pixels, Pixels],
         cover: FloatArray,
         answered: bool,
+        shown: FloatArray,
     ) -> dict[str, Any]:
         place = windows(points)[part]
         painted, before, true = (np.ascontiguousarray(c[place]) for c in crops)
-        other, its = self._view(int(rng.choice(self._pool)), _pose(rng))
+        other, its = self._view(self._like(rng, shown), _pose(rng))
         return {
             "painted": painted,
             "before": before,
@@ -217,7 +231,16 @@ class WindowSamples:
     def _pick(self, rng: np.random.Generator) -> tuple[int, int, _Pose]:
         """A face, which of its windows, and how it is seen."""
         part = 0 if rng.random() < self._shares.mouths else int(rng.integers(1, len(_PARTS)))
-        return int(rng.choice(self._pool)), part, _pose(rng)
+        pool = self._pool
+        if rng.random() < _LABELLED:
+            pool = self._kinds[int(rng.integers(len(self._kinds)))]
+        return int(rng.choice(pool)), part, _pose(rng)
+
+    def _like(self, rng: np.random.Generator, shown: FloatArray) -> int:
+        """Another's face that shows about those blendshapes [52], so that a critic does not take an
+        open mouth for a wrong one."""
+        some = rng.choice(self._pool, 24)
+        return int(some[np.abs(self._faces.blendshapes[some] - shown).sum(1).argmin()])
 
     def _view(
         self, i: int, pose: _Pose, still: FloatArray = align.IDENTITY
@@ -248,11 +271,12 @@ class WindowSamples:
         return before
 
 
-def sharpest(faces: WindowSet, share: float) -> npt.NDArray[np.intp]:
-    """The rows of that share of each set with the highest sharpness, nobody of them held out."""
+def sharpest(faces: WindowSet, share: float, held_out: bool = False) -> npt.NDArray[np.intp]:
+    """The rows of that share of each set with the highest sharpness, of people that are not held
+    out, or of those that are."""
     rows = []
     for source in sorted(set(faces.sources)):
-        own = np.flatnonzero((faces.sources == source) & ~faces.held_out)
+        own = np.flatnonzero((faces.sources == source) & (faces.held_out == held_out))
         order = own[np.argsort(-faces.sharpness[own], kind="stable")]
         rows.append(order[: int(np.ceil(share * len(own)))])
     return np.sort(np.concatenate(rows)) if rows else np.zeros(0, np.intp)
@@ -280,8 +304,8 @@ def worsened(rng: np.random.Generator, crop: Pixels, cover: FloatArray) -> Pixel
     little moved, blurred and tinted; elsewhere as it is."""
     soft = moved_about(rng, crop, 0.5)
     small = cv2.resize(soft, (CROP, CROP), interpolation=cv2.INTER_AREA)
-    if rng.random() < 0.7:
-        small = cv2.GaussianBlur(small, (0, 0), float(rng.uniform(0.3, 1.2)))
+    if rng.random() < 0.85:
+        small = cv2.GaussianBlur(small, (0, 0), float(rng.uniform(0.3, 2.0)))
     paint = cv2.resize(small.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     paint = paint * np.exp(rng.normal(0, 0.01)) + rng.normal(0, 1, 3)
     return _mixed(crop.astype(np.float32), paint.astype(np.float32), cover)

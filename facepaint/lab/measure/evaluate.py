@@ -27,6 +27,7 @@ from facepaint.lab import loop
 from facepaint.lab.data.faces import INNER, WIDE_PIXELS, FaceSet
 from facepaint.lab.data.moves import still_frame
 from facepaint.lab.data.samples import SMILING
+from facepaint.lab.data.topology import head_turn
 from facepaint.lab.measure import identity, judge, metrics
 from facepaint.methods import Method, known_to
 from facepaint.models import Model
@@ -179,7 +180,7 @@ def _measured(faces: FaceSet, i: int, to: str, tools: Tools) -> Row:
         "source": str(faces.sources[i]),
         "person": str(faces.subjects[i]),
         "tone": metrics.tone(metrics.typology_angle(before, face.landmarks)),
-        "turn": metrics.head_turn(face.landmarks),
+        "turn": head_turn(face.landmarks),
         "age": age_group(str(faces.subjects[i])),
     }
     row |= _judged(tools.judge, before, made, to, row["source"])

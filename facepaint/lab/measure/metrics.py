@@ -217,13 +217,6 @@ def tone(angle: float) -> str:
     return "unknown" if np.isnan(angle) else TONES[int(angle > 10) + int(angle > 28)]
 
 
-def head_turn(landmarks: FloatArray) -> float:
-    """How far a head is turned to a side, about -1 to 1, 0 straight: the nose tip's place between
-    the cheeks' edges. Roughly the sine of the angle."""
-    left, right, nose = landmarks[454, 0], landmarks[234, 0], landmarks[1, 0]
-    return float((2 * nose - left - right) / max(1e-6, abs(left - right)))
-
-
 def bootstrap_means(
     values: Numbers, people: npt.NDArray[Any] | None = None, draws: int = 2000, seed: int = 0
 ) -> npt.NDArray[np.float64]:

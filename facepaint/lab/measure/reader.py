@@ -13,6 +13,7 @@ from facepaint.face import LEFT_IRIS, RIGHT_IRIS, FloatArray
 from facepaint.lab.data import augment
 from facepaint.lab.data.faces import INNER, FaceSet
 from facepaint.lab.data.samples import SMILING
+from facepaint.lab.data.topology import head_turn
 from facepaint.lab.measure import cost, evaluate, metrics, summary
 from facepaint.models import Model
 from facepaint.read import LOOKS, MIN_CONFIDENCE
@@ -83,7 +84,7 @@ def _each(
     kinds = {
         "source": [str(faces.sources[i]) for i in rows],
         "tone": [metrics.tone(t) for t in tones],
-        "turn": [summary.turn_group(metrics.head_turn(p)) for p in points],
+        "turn": [summary.turn_group(head_turn(p)) for p in points],
         "age": [evaluate.age_group(str(faces.subjects[i])) for i in rows],
     }
     _, people = np.unique(faces.subjects[rows], return_inverse=True)

@@ -27,6 +27,7 @@ from facepaint.lab.measure.distribution import Distance
 from facepaint.lab.measure.distribution import between as between_sets
 from facepaint.lab.measure.evaluate import Row, Tools, held_out_of, stamp_of, start_of
 
+IDENTITY_RATIO = "identity_distance_ratio"
 LEAST = 10  # faces, for a group to be counted as the worst
 _TURNED = 0.3  # about the sine of the angle from which a head is turned
 
@@ -144,8 +145,19 @@ def summary(rows: list[Row], to: str) -> dict[str, Any]:
     result["rate_two_way_interval"] = list(metrics.bootstrap_interval(rate, np.array(people)))
     result["greatest_change_outside"] = max(r["outside"] for r in rows)
     result |= metrics.cycle_l1(result["cycle_l1_255"], CROP * CROP * 3)
+    result |= _identity_ratio(rows)
     chosen = {n: v for n, v in values.items() if MEASURES[n].better}
     return result | {"each": {"face": [r["face"] for r in rows], "person": people} | chosen}
+
+
+def _identity_ratio(rows: list[Row]) -> dict[str, float]:
+    """How many times as far the edit moves the embedding as a real photo of the same person with
+    that expression is away: the ratio of the medians, over those who have such a photo."""
+    both = [(r["identity"], r["identity_of_real"]) for r in rows if "identity_of_real" in r]
+    if not both:
+        return {}
+    edited, real = np.median(both, 0)
+    return {IDENTITY_RATIO: float(edited / real), f"{IDENTITY_RATIO}_faces": len(both)}
 
 
 def _places(names: Sequence[str]) -> list[int]:
@@ -163,7 +175,7 @@ _GROUPS: dict[str, Callable[[Row], str]] = {
 
 
 def turn_group(turn: float) -> str:
-    """Whether a head is turned by more than about 17 degrees; `turn` as `metrics.head_turn`."""
+    """Whether a head is turned by more than about 17 degrees; `turn` as `topology.head_turn`."""
     return "turned" if abs(turn) > _TURNED else "straight"
 
 

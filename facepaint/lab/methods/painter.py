@@ -41,11 +41,19 @@ from facepaint.face import (
     RIGHT_IRIS,
 )
 from facepaint.lab import losses, precision
-from facepaint.lab.data import moves
+from facepaint.lab.data import moves, teeth
 from facepaint.lab.data.faces import FaceSet, cut
 from facepaint.lab.data.named import by_set, faces_of_sources
 from facepaint.lab.data.render import render
-from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, SMILING, Samples, one_hot
+from facepaint.lab.data.samples import (
+    A_SMILE,
+    HAPPY,
+    NEUTRAL,
+    OTHERS,
+    SMILING,
+    Samples,
+    one_hot,
+)
 from facepaint.lab.entry import Entry
 from facepaint.lab.features import Pyramid, pyramid
 from facepaint.lab.graph import Graph, read_weights
@@ -73,7 +81,8 @@ _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to
 class PainterSettings(Augmented):
     """width: channels at full size. pairs, relays: share of samples that are pairs, and relays;
     poles: share of pairs that are happy and neutral; clear: share of relays that are asked for
-    these, and overshoot: what part of their change they make again. teacher: a run, a checkpoint or
+    these, and overshoot: what part of their change they make again. turned: share of singles that
+    begin from a turned head. teacher: a run, a checkpoint or
     an exported .onnx of the painter that answers relays, "" for none. named: share of singles asked
     for a named expression, the rest for another person's; others: share of those named that are
     neither happy nor neutral; marked: how far these move landmarks, the root of the mean square of
@@ -93,6 +102,7 @@ class PainterSettings(Augmented):
     poles: float = 0.7
     clear: float = 0.0
     overshoot: float = 0.25
+    turned: float = 0.0
     named: float = 0.65
     others: float = 0.5
     marked: float = 1.9
@@ -206,21 +216,28 @@ class PainterMethod:
         source, face = to_float(batch["source"][relays]), batch["face"][relays]
         have, asked, name = (batch[k][relays] for k in ("blendshapes", "asked", "name"))
         strength, teacher = name.amax(1, keepdim=True), teacher.to(source.device)
-        poles = torch.isin(name.argmax(1), torch.tensor([HAPPY, NEUTRAL]).to(name.device))[:, None]
+        smiles = have[:, SMILING].mean(1) > A_SMILE
+        other = torch.isin(name.argmax(1), torch.tensor(OTHERS).to(name.device))
+        direct = ~(other & smiles)[:, None]
         neutral = torch.from_numpy(self.targets[NEUTRAL]).to(have)
         still = (have + strength * (neutral - have)).clamp(0, 1)
         still = torch.where(torch.from_numpy(GAZE).to(have.device), asked, still)
         neutrally = torch.from_numpy(one_hot(NEUTRAL)).to(have) * strength
-        change = torch.where(poles, asked, still) - have
-        again = torch.where(poles, self.settings.overshoot * (asked - have), asked - still)
+        change = torch.where(direct, asked, still) - have
+        again = torch.where(direct, self.settings.overshoot * (asked - have), asked - still)
         with precision.autocast(source.device.type):
             first: Strokes = teacher(
-                source, torch.cat([change, torch.where(poles, name, neutrally)], 1)
+                source, torch.cat([change, torch.where(direct, name, neutrally)], 1)
             )
             between = compose(source, first, face)
             then: Strokes = teacher(between, torch.cat([again, name], 1))
-        answer = compose_two(source, first, then, face).permute(0, 2, 3, 1)
-        batch["partner"][relays] = (answer * 255).round().byte()
+        answer = compose_two(source, first, then, face)
+        if self._samples.teeth is not None:
+            between, around = (batch[k][relays] for k in ("opening", "region"))
+            answer = teeth.held_back(
+                answer, between, _colour(source, face * (1 - around)), self._samples.teeth
+            )
+        batch["partner"][relays] = (answer.permute(0, 2, 3, 1) * 255).round().byte()
         batch["paired"] = batch["paired"] | relays
         batch["told"] = batch["told"] & ~relays  # the answer has its folds
 
@@ -410,6 +427,13 @@ def compose_two(source: Tensor, first: Strokes, then: Strokes, face: Tensor) -> 
     lit = warp(source, flow + then.flow * fade) * torch.exp(shade + gain)
     result: Tensor = lit + paint * torch.exp(gain) + after
     return result.clamp(0, 1)
+
+
+def _colour(pictures: Tensor, where: Tensor) -> Tensor:
+    """The mean colour [N, 3] of pictures [N, 3, H, W] where [N, H, W] says."""
+    weight = where[:, None]
+    mean: Tensor = (pictures * weight).sum((2, 3)) / weight.sum((2, 3)).clamp(min=1)
+    return mean
 
 
 def _fold_loss(strokes: Strokes, batch: Batch) -> Tensor:

@@ -25,6 +25,7 @@ from facepaint.lab.entry import Entry
 from facepaint.lab.features import Pyramid, pyramid
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases
+from facepaint.lab.measure import refiner as measure
 from facepaint.lab.networks import Block, conv, device_of, norm, to_float
 from facepaint.lab.recipe import Settings
 from facepaint.methods import Method, PainterNetwork
@@ -280,6 +281,7 @@ ENTRY = Entry(
     data=windows,
     graph=RefinerGraph,
     used=used,
+    measure=measure.refiner,
     extra=on_card,
     what="from windows of mouth and eyes, as painted and as they were, and how far paint covers"
     " them, to a residual of detail under the paint",

@@ -1,0 +1,96 @@
+"""How bright teeth are in people's smiles, beside the skin around them.
+
+New teeth have nothing in the photo to go by, and a painter likes them brighter than they are. In
+real smiles they follow the light of the face, less than in proportion: skin differs in colour from
+person to person more than teeth do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from facepaint import align
+from facepaint.align import CROP
+from facepaint.face import BLENDSHAPES, INNER_LIPS, OUTER_LIPS, FloatArray
+from facepaint.lab.data.faces import FaceSet, cut
+from facepaint.segment import face_mask
+
+LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
+_SMILES = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]
+_BROAD = 0.5  # the mean of these from which on teeth show
+_LEAST = 60  # pixels between the lips, in a crop
+_BRIGHT = 0.7  # share of the pixels between the lips that are darker than teeth
+_FEWEST = 20  # smiles to measure
+_DARK = 0.02  # luminance under which nothing is told
+_ROOM = 1.1  # times what is usual: how bright teeth may be
+_HUE = 0.15  # how far a channel's gain may be from that of the luminance
+
+
+class Lines(NamedTuple):
+    """ln(teeth) = slope · ln(skin) + offset, float32 [3] each, of red, green and blue, 0 to 1."""
+
+    slope: FloatArray
+    offset: FloatArray
+
+
+def measure(faces: FaceSet, rows: npt.NDArray[np.intp]) -> Lines | None:
+    """The lines through the broad smiles among those rows; None where there are too few of them."""
+    smiles = [i for i in rows if faces.blendshapes[i][_SMILES].mean() > _BROAD]
+    found = [both for i in smiles if (both := _of(faces, int(i))) is not None]
+    if len(found) < _FEWEST:
+        return None
+    skin, teeth = np.log(np.array(found)).transpose(1, 0, 2)
+    spread = np.maximum(skin.var(0), 1e-4)
+    slope = ((skin - skin.mean(0)) * (teeth - teeth.mean(0))).mean(0) / spread
+    offset = teeth.mean(0) - slope * skin.mean(0)
+    return Lines(slope.astype(np.float32), offset.astype(np.float32))
+
+
+def _of(faces: FaceSet, i: int) -> FloatArray | None:
+    """The mean colour of skin and that of the bright part between the lips, [2, 3]; None where the
+    mouth is closed or all is dark."""
+    crop = cut(faces.crops[i], align.IDENTITY).astype(np.float32) / 255
+    points = faces.landmarks[i]
+    between, mouth = (_filled(points, outline) for outline in (INNER_LIPS, OUTER_LIPS))
+    skin = face_mask(points) * (1 - mouth)
+    if between.sum() < _LEAST or skin.sum() < _LEAST:
+        return None
+    inside, grey = crop[between > 0], (crop @ np.array(LUMINANCE, np.float32))[between > 0]
+    of_teeth = inside[grey >= np.quantile(grey, _BRIGHT)].mean(0)
+    both = np.stack([(crop * skin[..., None]).sum((0, 1)) / skin.sum(), of_teeth])
+    return both.astype(np.float32) if both.min() > _DARK else None
+
+
+def _filled(points: FloatArray, outline: tuple[int, ...]) -> FloatArray:
+    corners = np.round((points[list(outline)] * CROP - 0.5) * 16).astype(np.int32)
+    filled = np.zeros((CROP, CROP), np.float32)
+    cv2.fillPoly(filled, [corners], 1.0, shift=4)
+    return filled
+
+
+def held_back(pictures: Tensor, between: Tensor, skin: Tensor, lines: Lines) -> Tensor:
+    """Pictures [N, 3, H, W], 0 to 1, whose teeth are no brighter, and about of the hue, that teeth
+    have beside such skin. between: [N, H, W], 0 or 1, the inside of mouths; skin: its mean colour,
+    [N, 3]. What is darker than usual is left as it is."""
+    weights = torch.tensor(LUMINANCE, device=pictures.device)
+    slope, offset = (torch.from_numpy(x).to(pictures.device) for x in lines)
+    usual = _ROOM * torch.exp(slope * skin.clamp(min=_DARK).log() + offset)
+    gains = torch.ones_like(skin)
+    for n, inside in enumerate(between > 0):
+        if int(inside.sum()) < _LEAST:
+            continue
+        seen = pictures[n][:, inside]
+        grey = weights @ seen
+        bright = seen[:, grey >= grey.quantile(_BRIGHT)].mean(1).clamp(min=_DARK)
+        gain = (weights @ usual[n]) / (weights @ bright)
+        if gain < 1:
+            gains[n] = (usual[n] / bright).clamp((1 - _HUE) * gain, (1 + _HUE) * gain)
+    soft = F.avg_pool2d(between[:, None], 3, 1, 1)
+    return pictures * (1 + soft * (gains[:, :, None, None] - 1))

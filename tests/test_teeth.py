@@ -1,0 +1,73 @@
+"""How bright and of which hue teeth may be: as beside such skin in people's smiles."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from facepaint import align
+from facepaint.face import INNER_LIPS
+
+torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
+
+from facepaint.lab.data import drawn, teeth  # noqa: E402
+from facepaint.lab.data.faces import INNER, FaceSet  # noqa: E402
+
+SLOPE, FACTOR = np.array([0.5, 0.4, 0.3]), np.array([0.9, 0.85, 0.8])
+
+
+def smiling(people: int) -> FaceSet:
+    """Faces of one colour each, whose teeth have a colour that follows from it."""
+    made = drawn.draw(0, people=people)
+    crops, landmarks, rng = made.crops.copy(), made.landmarks.copy(), np.random.default_rng(1)
+    mouth = list(INNER_LIPS)
+    for i in np.flatnonzero(made.is_face):
+        centre = landmarks[i][mouth].mean(0)
+        landmarks[i][mouth] = centre + (landmarks[i][mouth] - centre) * [1.0, 0.0]
+        angle = np.linspace(0, 2 * np.pi, len(mouth), endpoint=False)
+        landmarks[i][mouth] += 0.06 * np.stack([np.cos(angle), np.sin(angle)], 1)
+        skin = rng.uniform(0.2, 0.9, 3)
+        crops[i] = np.rint(255 * skin)
+        outline = align.apply(INNER, landmarks[i][mouth])
+        colour = 255 * FACTOR * skin**SLOPE
+        cv2.fillPoly(crops[i], [np.rint(outline * 16).astype(np.int32)], colour.tolist(), shift=4)
+    shown = np.full_like(made.blendshapes, 0.8)
+    return dataclasses.replace(made, crops=crops, landmarks=landmarks, blendshapes=shown)
+
+
+def test_teeth_are_measured_beside_the_skin_of_broad_smiles() -> None:
+    made = smiling(16)
+    lines = teeth.measure(made, np.flatnonzero(made.is_face))
+    assert lines is not None
+    assert lines.slope == pytest.approx(SLOPE, abs=0.08)
+    assert np.exp(lines.offset) == pytest.approx(FACTOR, abs=0.06)
+
+
+def test_of_too_few_smiles_nothing_is_told() -> None:
+    made = smiling(16)
+    assert teeth.measure(made, np.flatnonzero(made.is_face)[:10]) is None
+    still = dataclasses.replace(made, blendshapes=np.zeros_like(made.blendshapes))
+    assert teeth.measure(still, np.flatnonzero(made.is_face)) is None
+
+
+def test_teeth_that_are_too_bright_come_down_and_nothing_else_changes() -> None:
+    lines = teeth.Lines(SLOPE.astype(np.float32), np.log(FACTOR).astype(np.float32))
+    skin = torch.tensor([[0.6, 0.3, 0.15]] * 2)
+    usual = FACTOR * np.array([0.6, 0.3, 0.15]) ** SLOPE
+    pictures = torch.full((2, 3, 64, 64), 0.1)
+    pictures[0, :, 20:40, 20:40] = 0.95  # glaring
+    pictures[0, :, 20:40, 20:24] = 0.4  # the darker ones keep their place below the bright ones
+    pictures[1, :, 20:40, 20:40] = 0.2  # in shadow
+    between = torch.zeros(2, 64, 64)
+    between[:, 20:40, 20:40] = 1
+    held = teeth.held_back(pictures, between, skin, lines)
+    bright = held[0, :, 30, 30].numpy()
+    grey = np.array(teeth.LUMINANCE)
+    assert float(grey @ bright) == pytest.approx(1.1 * float(grey @ usual), rel=0.03)
+    assert bright[0] > bright[1] > bright[2]  # they take on the light's hue
+    assert float(held[0, 0, 30, 22] / held[0, 0, 30, 30]) == pytest.approx(0.4 / 0.95, rel=1e-4)
+    assert torch.equal(held[1], pictures[1])
+    assert torch.equal(held[0, :, :18], pictures[0, :, :18])
