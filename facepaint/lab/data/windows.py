@@ -22,7 +22,6 @@ from facepaint.composite import composite
 from facepaint.edit import Edit
 from facepaint.errors import LabError
 from facepaint.face import (
-    BLENDSHAPES,
     EXPRESSIONS,
     LEFT_EYE,
     OUTER_LIPS,
