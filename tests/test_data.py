@@ -341,6 +341,18 @@ def test_moves_of_an_expression_are_those_that_were_drawn_alike_on_both_sides() 
     assert not moved[0].any() and not moved[EXPRESSIONS.index("afraid")].any()
 
 
+def test_the_motion_of_the_head_is_taken_out_of_closed_mouths() -> None:
+    """A nod and brows that meet: the nod goes, the brows stay."""
+    mean = topology.mean_face()
+    nod = np.zeros((478, 2), np.float32)
+    nod[:, 1] = 0.02 - 0.5 * np.square(mean[:, 0] - 0.5) - 0.1 * (mean[:, 1] - 0.4)
+    brows = np.zeros_like(nod)
+    brows[[107, 336], 1] = 0.03
+    found = moves._of_muscles(nod + brows)
+    assert np.abs(found - brows).max() < 1e-5
+    assert {EXPRESSIONS[e] for e in moves.CLOSED} == {"sad", "angry", "disgusted"}
+
+
 def _with_furrows() -> FaceSet:
     """Drawn people of whom the surprised ones have a dark furrow between the brows."""
     made = drawn.draw(1, people=6)

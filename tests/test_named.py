@@ -25,13 +25,11 @@ from facepaint.lab.data import drawn, moves  # noqa: E402
 from facepaint.lab.data.faces import FaceSet  # noqa: E402
 from facepaint.lab.data.samples import (  # noqa: E402
     A_SMILE,
-    FAINT,
     HAPPY,
     NEUTRAL,
     OTHERS,
     SMILING,
     Samples,
-    _Seen,
     one_hot,
     through_neutral,
 )
@@ -361,31 +359,34 @@ def test_a_name_is_asked_of_a_face_that_shows_it_already(
 # --- relays: what is hard to reach in one step is shown in two
 
 
-def test_relays_are_asked_for_one_of_the_five_and_smile_but_where_it_comes_out_faint(
-    faces: FaceSet,
-) -> None:
-    more = {"relays": 0.5, "pairs": 0.25, "overshoot": 0.5}
-    kinds = faces.expressions.copy()
-    kinds[np.flatnonzero(kinds == EXPRESSIONS.index("surprised"))[::2]] = FAINT[0]
-    some = dataclasses.replace(faces, expressions=kinds)
-    samples = Samples(recipe.settings(PainterSettings, SMALL | more), some)
-    rows = samples.draw(np.random.default_rng(0), 48)
-    assert [r["relay"] for r in rows] == [False] * 12 + [True] * 24 + [False] * 12
-    assert not any(r["paired"] for r in rows[12:])
-    still = 0
-    for row in rows[12:36]:
+def test_relays_smile_and_are_asked_for_one_of_the_five(faces: FaceSet) -> None:
+    shares = recipe.settings(PainterSettings, SMALL | {"relays": 0.5, "pairs": 0.25})
+    samples = Samples(shares, faces)
+    rows = samples.draw(np.random.default_rng(0), 12)
+    assert [r["relay"] for r in rows] == [False] * 3 + [True] * 6 + [False] * 3
+    assert not any(r["paired"] for r in rows[3:])
+    for row in rows[3:9]:
         name = int(row["name"].argmax())
-        smiles = row["blendshapes"][SMILING].mean() > A_SMILE
-        assert name in OTHERS and row["name"].max() > 0 and (smiles or name in FAINT)
-        assert through_neutral(name, row["blendshapes"]) == smiles
-        still += not smiles
-        # what goes straight there goes half as far again
-        told = samples._points(_Seen(0, align.IDENTITY, row["points"], row["blendshapes"]),
-                               row["asked"], row["name"])  # fmt: skip
-        far = 1.0 if smiles else 1.5
-        moved = row["asked_points"] - row["points"]
-        assert np.allclose(moved, far * (told - row["points"]), atol=1e-5)
-    assert 0 < still < 24
+        assert row["blendshapes"][SMILING].mean() > A_SMILE
+        assert name in OTHERS and row["name"].max() > 0
+        assert through_neutral(name, row["blendshapes"])
+
+
+def test_relays_are_asked_for_those_of_the_five_that_are_named(faces: FaceSet) -> None:
+    kinds = faces.expressions.copy()
+    surprised, sad = (EXPRESSIONS.index(e) for e in ("surprised", "sad"))
+    kinds[np.flatnonzero(kinds == surprised)[::2]] = sad
+    some = dataclasses.replace(faces, expressions=kinds)
+
+    def asked(names: str) -> set[int]:
+        more = {"relays": 1.0, "pairs": 0.0, "relayed": names}
+        samples = Samples(recipe.settings(PainterSettings, SMALL | more), some)
+        return {int(r["name"].argmax()) for r in samples.draw(np.random.default_rng(0), 24)}
+
+    assert asked("") == {sad, surprised}
+    assert asked("sad,angry") == {sad}
+    with pytest.raises(LabError, match="relayed='glad' is none of sad, angry, disgusted, afraid"):
+        asked("sad,glad")
 
 
 def test_turned_heads_are_in_no_relay_and_begin_a_share_of_the_singles(faces: FaceSet) -> None:

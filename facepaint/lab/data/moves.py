@@ -11,12 +11,15 @@ import numpy.typing as npt
 from facepaint import align
 from facepaint.change import GAZE
 from facepaint.errors import LabError
-from facepaint.face import BLENDSHAPES, EXPRESSIONS, LANDMARKS, FloatArray
+from facepaint.face import BLENDSHAPES, EXPRESSIONS, FACE_OVAL, LANDMARKS, FloatArray
 from facepaint.lab.data.faces import FaceSet
-from facepaint.lab.data.topology import mirrored_landmarks
+from facepaint.lab.data.topology import mean_face, mirrored_landmarks
 
 # Points that an expression hardly moves: irises' places by the eye corners, bridge, forehead.
 STILL = (33, 133, 263, 362, 168, 6, 197, 195, 10, 109, 338, 67, 297)
+
+CLOSED = [EXPRESSIONS.index(e) for e in ("sad", "angry", "disgusted")]  # the mouth stays closed
+_BONY = [*FACE_OVAL, 168, 6, 197, 195, 33, 133, 362, 263]
 
 
 class Labelled(Protocol):
@@ -96,7 +99,8 @@ def expression_moves(faces: FaceSet, groups: Pairs) -> FloatArray:
     [7, 478, 2], crop units, alike on both sides; zeros where nobody shows both.
 
     The mean of the stronger half, as of the targets. It holds what blendshapes under-read, such as
-    corners of the mouth that sink and brows that meet.
+    corners of the mouth that sink and brows that meet. Who poses anger or disgust also nods: that
+    is taken out of those expressions that keep the mouth closed.
     """
     order = mirrored_landmarks()
     result = np.zeros((len(EXPRESSIONS), LANDMARKS, 2), np.float32)
@@ -105,8 +109,19 @@ def expression_moves(faces: FaceSet, groups: Pairs) -> FloatArray:
         if seen:
             all_ = np.stack(seen).reshape(len(seen), -1)
             mean = _stronger(all_, all_.mean(0)).mean(0).reshape(LANDMARKS, 2)
-            result[e] = (mean + mean[order] * (-1, 1)) / 2
+            alike = (mean + mean[order] * (-1, 1)) / 2
+            result[e] = _of_muscles(alike) if e in CLOSED else alike
     return result
+
+
+def _of_muscles(move: FloatArray) -> FloatArray:
+    """A move of landmarks [478, 2] without that of the head: what a quadratic makes of the places
+    that no muscle moves (the face's outline, while the mouth stays closed, the bridge of the nose
+    and the corners of the eyes), as a nod does of a face that is round."""
+    x, y = (mean_face() - np.float32(0.5)).T
+    quadratic = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 1)
+    fit, *_ = np.linalg.lstsq(quadratic[_BONY], move[_BONY], rcond=None)
+    return np.asarray(move - quadratic @ fit, np.float32)
 
 
 def _from_neutral(faces: FaceSet, group: npt.NDArray[np.intp], e: int) -> list[FloatArray]:

@@ -11,6 +11,7 @@ import numpy as np
 from facepaint import align
 from facepaint.align import CROP
 from facepaint.change import GAZE
+from facepaint.errors import LabError
 from facepaint.face import (
     BLENDSHAPES,
     EXPRESSIONS,
@@ -29,9 +30,9 @@ _NOSE = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64)
 SMILING = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]
 HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
 _ALL = range(len(EXPRESSIONS))
+_OF_MUSCLES = 0.8  # of how far the others move, for those whose head's motion is taken out
 _DEEPEST = 0.22  # shade, a little less than the painter can give
 OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
-FAINT = [EXPRESSIONS.index(e) for e in ("sad", "disgusted")]  # in what one step makes
 A_SMILE = 0.35  # the mean of SMILING from which on a face smiles
 _TURNED = 0.35  # `head_turn` from which on a head is turned: no two photos of a person show such
 
@@ -43,6 +44,8 @@ class Shares(Protocol):
     def pairs(self) -> float: ...
     @property
     def relays(self) -> float: ...
+    @property
+    def relayed(self) -> str: ...
     @property
     def clear(self) -> float: ...
     @property
@@ -99,8 +102,8 @@ class Samples:
         self._turned, straight = self._pool[turn > _TURNED], self._pool[turn <= _TURNED]
         smiles = faces.blendshapes[straight][:, SMILING].mean(1) > A_SMILE
         begin = {e: straight[~smiles if e == HAPPY else smiles] for e in self._labelled}
-        begin |= {e: straight for e in FAINT if e in self._labelled}
-        self._begin = {e: rows for e, rows in begin.items() if len(rows)}  # of relays
+        relayed = {HAPPY, NEUTRAL, *_relayed(shares.relayed)}
+        self._begin = {e: rows for e, rows in begin.items() if len(rows) and e in relayed}
         self._by_set = {str(s): np.flatnonzero(train & (faces.sources == s)) for s in sets}
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
 
@@ -168,10 +171,9 @@ class Samples:
         }
 
     def _wanted(self, rng: np.random.Generator) -> int:
-        """An expression to ask of a relay: neutral, which is harder, twice as often as happy, and
-        those that come out faint twice as often as the rest."""
+        """An expression to ask of a relay; neutral, which is harder, twice as often as happy."""
         poles = [e for e in (HAPPY, NEUTRAL, NEUTRAL) if e in self._begin]
-        others = [e for e in (*OTHERS, *FAINT) if e in self._begin]
+        others = [e for e in self._begin if e in OTHERS]
         some = poles if not others or rng.random() < self._shares.clear else others
         return int(rng.choice(some or others))
 
@@ -205,7 +207,8 @@ class Samples:
         rest = np.where(GAZE, asked, have + strength * (self.targets[NEUTRAL] - have))
         rest = np.clip(rest, 0, 1).astype(np.float32)
         still = moves.moved(source.points, have, rest, self.linear)
-        moved = still + strength * self._shares.marked / far * self.moves[e]
+        marked = self._shares.marked * (_OF_MUSCLES if e in moves.CLOSED else 1.0)
+        moved = still + strength * marked / far * self.moves[e]
         return np.asarray(moved, np.float32)
 
     def _folds(self, source: _Seen, points: FloatArray, name: FloatArray) -> dict[str, Any]:
@@ -269,6 +272,15 @@ class Samples:
         if mostly in poles and rng.random() < 0.9:
             return mostly
         return int(rng.choice(poles))
+
+
+def _relayed(names: str) -> list[int]:
+    """The places of those of the five; LabError for a name that is none of them."""
+    five = {EXPRESSIONS[e]: e for e in OTHERS}
+    wrong = [n for n in names.split(",") if n and n not in five]
+    if wrong:
+        raise LabError(f"relayed={wrong[0]!r} is none of {', '.join(five)}")
+    return [e for n, e in five.items() if not names or n in names.split(",")]
 
 
 def through_neutral(expression: int, blendshapes: FloatArray) -> bool:

@@ -80,9 +80,10 @@ _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to
 @dataclass(frozen=True)
 class PainterSettings(Augmented):
     """width: channels at full size. pairs, relays: share of samples that are pairs, and relays;
-    poles: share of pairs that are happy and neutral; clear: share of relays that are asked for
-    these, and overshoot: what part of their change they make again. turned: share of singles that
-    begin from a turned head. teacher: a run, a checkpoint or
+    poles: share of pairs that are happy and neutral; relayed: what relays are asked for beside
+    these, names separated by commas, "" for all of the five; clear: share of relays that are
+    asked for happy and neutral, and overshoot: what part of their change they make again. turned:
+    share of singles that begin from a turned head. teacher: a run, a checkpoint or
     an exported .onnx of the painter that answers relays, "" for none. named: share of singles asked
     for a named expression, the rest for another person's; others: share of those named that are
     neither happy nor neutral; marked: how far these move landmarks, the root of the mean square of
@@ -100,6 +101,7 @@ class PainterSettings(Augmented):
     pairs: float = 0.5
     relays: float = 0.0
     poles: float = 0.7
+    relayed: str = ""
     clear: float = 0.0
     overshoot: float = 0.25
     turned: float = 0.0
