@@ -318,6 +318,20 @@ def test_critic_and_features_join_where_there_are_features(
     assert (tmp_path / "run" / "sheet-000004.png").exists()
 
 
+def test_a_refiner_leaves_what_is_coarse_to_the_painter() -> None:
+    """However much brighter it would have a whole mouth, the mouth stays as bright as it was."""
+    torch.manual_seed(0)
+    network = method_file.Refiner(8)
+    views = torch.rand(1, 3, *WINDOW), torch.rand(1, 3, *WINDOW), torch.ones(1, 1, *WINDOW)
+    torch.nn.init.constant_(network.head.bias, 5.0)
+    assert network(*views).abs().max() < 1e-6
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    detail = network(*views)
+    assert detail.std() > 0.02
+    assert torch.nn.functional.avg_pool2d(detail, 24).abs().max() < 0.1 * detail.std()
+
+
 def test_results_stand_beside_real_windows_that_show_the_like(faces: WindowSet) -> None:
     """The critic's real window is of a face with about the blendshapes that the sample shows."""
     open_mouths = np.arange(len(faces)) % 2 == 0

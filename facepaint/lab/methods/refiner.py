@@ -31,6 +31,7 @@ from facepaint.lab.recipe import Settings
 from facepaint.methods import Method, PainterNetwork
 from facepaint.refine import WINDOW, border
 
+_COARSE = 9  # pixels of a window: means over so many are left as they are
 _SHOWN = 6  # windows of a sample sheet
 
 
@@ -179,7 +180,7 @@ class Refiner(nn.Module):
     sharpening is linear in that.
 
     painted, before [N, 3, H, W], 0 to 1; cover [N, 1, H, W]; sides divisible by 8. Returns a
-    residual [N, 3, H, W], -.5 to .5, exactly zero where the cover is.
+    residual [N, 3, H, W], -1 to 1, with nothing coarse in it, exactly zero where the cover is.
     """
 
     def __init__(self, width: int = 24) -> None:
@@ -207,7 +208,10 @@ class Refiner(nn.Module):
         h = self.up1(torch.cat([F.interpolate(h, scale_factor=2.0), x0], 1))
         detail = F.pixel_shuffle(self.head(torch.cat([F.silu(self.norm(h)), fine], 1)).float(), 2)
         # detail is faint: without the divisor the first steps of the last layer would drown it
-        return 0.5 * torch.tanh(detail / 20) * cover
+        detail = 0.5 * torch.tanh(detail / 20)
+        # what is coarse is the painter's to say: else a dark open mouth is given lips
+        coarse = F.avg_pool2d(detail, _COARSE, 1, _COARSE // 2, count_include_pad=False)
+        return (detail - coarse) * cover
 
 
 class WindowCritic(nn.Module):
