@@ -19,6 +19,8 @@ from facepaint.methods import Strokes
 
 Pixels = npt.NDArray[np.uint8]
 _STRIP = 64  # rows made at once
+_BARE = 1 / 512  # cover up to which paint is less than half a level
+_COVERED = (0.25, 0.75)  # cover from which detail begins to go, and at which it is gone
 _LARGE = 512  # pixels of the crop's side; from there on detail is worth four times the work
 
 
@@ -30,10 +32,12 @@ def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatAr
     rows, columns = touched(frame, mask, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
+    cover = strokes.mask * mask
     fields = _Fields(
         strokes.flow * mask[..., None],
-        np.dstack([strokes.mask * mask, np.expm1(strokes.shade * mask), mask]),
-        _painted(pixels, frame, strokes, mask),
+        np.dstack([cover, np.expm1(strokes.shade * mask), mask]),
+        255 * cover[..., None] * strokes.paint,
+        _below(pixels, frame, strokes, mask),
     )
     ends = [*range(rows.start, rows.stop, _STRIP), rows.stop]
     strips = [slice(*two) for two in itertools.pairwise(ends)]
@@ -45,11 +49,12 @@ def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatAr
 
 class _Fields(NamedTuple):
     """Strokes under their mask, as they are enlarged: flow; cover, what light gains, and the mask
-    itself; and what the paint shows where it covers the photo whole."""
+    itself; what the paint adds, and what it stands on where it covers the photo whole."""
 
     flow: FloatArray
     over: FloatArray
-    painted: FloatArray
+    paint: FloatArray
+    below: FloatArray
 
 
 def _strip(
@@ -64,14 +69,41 @@ def _strip(
     cover, gain, inside = cv2.split(enlarge(fields.over, frame, rows, columns))
     # in place, and whole pictures times whole pictures: NumPy spreads a channel over three slowly
     result *= cv2.merge([gain + 1] * 3)
-    painted = enlarge(fields.painted, frame, rows, columns)
-    painted -= result
-    painted *= cv2.merge([np.clip(cover, 0, 1)] * 3)
-    result += painted
+    _paint(result, np.asarray(cover, np.float32), frame, fields, (rows, columns))
     np.clip(result, 0, 255, out=result)
     made = np.rint(result, out=result).astype(np.uint8)
     within = (np.asarray(inside) > 1e-3).astype(np.uint8)
     return np.asarray(cv2.copyTo(made, within, pixels[rows, columns].copy()), np.uint8)
+
+
+def _paint(
+    result: FloatArray,
+    cover: FloatArray,
+    frame: FloatArray,
+    fields: _Fields,
+    place: tuple[slice, slice],
+) -> None:
+    """Lay paint over rows and columns of the result, in place, where there is any."""
+    used = np.flatnonzero(cover.max(0) > _BARE)
+    if not len(used):
+        return
+    first, last = int(used[0]), int(used[-1]) + 1
+    rows, columns = place[0], slice(place[1].start + first, place[1].start + last)
+    part, hidden = result[:, first:last], _hidden(cover[:, first:last])
+    if hidden.any():
+        below = enlarge(fields.below, frame, rows, columns)
+        below -= part
+        below *= cv2.merge([hidden] * 3)
+        part += below
+    part += enlarge(fields.paint, frame, rows, columns)
+
+
+def _hidden(cover: FloatArray) -> FloatArray:
+    """How far the photo's own detail is gone below the paint: not on skin that is hardly covered,
+    which would lose its pores; all of it in a mouth."""
+    first, last = _COVERED
+    t = np.clip((cover - first) / (last - first), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def touched(frame: FloatArray, mask: FloatArray, shape: tuple[int, ...]) -> tuple[slice, slice]:
@@ -115,11 +147,11 @@ def _warp(
     return np.asarray(out, np.float32)
 
 
-def _painted(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArray) -> FloatArray:
-    """What the paint shows where it covers the photo whole, float32 [S, S, 3], 0 to 255.
+def _below(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArray) -> FloatArray:
+    """What paint stands on, float32 [S, S, 3], 0 to 255.
 
-    It stands on the warped crop, not on the warped photo: below the paint no detail of the old
-    mouth may shine through.
+    It is the warped crop, not the warped photo: below the paint no detail of the old mouth may
+    shine through.
     """
     size = mask.shape[0]
     crop = align.crop(pixels, frame, size)
@@ -128,4 +160,4 @@ def _painted(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArr
     where = (np.ascontiguousarray(x + shift[..., 0]), np.ascontiguousarray(y + shift[..., 1]))
     warped = cv2.remap(crop, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     lit = warped.astype(np.float32) * np.exp(strokes.shade * mask)[..., None]
-    return np.asarray(np.clip(lit + 255 * strokes.paint, 0, 255), np.float32)
+    return np.asarray(lit, np.float32)
