@@ -20,7 +20,6 @@ from facepaint.methods import Strokes
 Pixels = npt.NDArray[np.uint8]
 _STRIP = 64  # rows made at once
 _BARE = 1 / 512  # cover up to which paint is less than half a level
-_COVERED = (0.25, 0.75)  # cover from which detail begins to go, and at which it is gone
 _LARGE = 512  # pixels of the crop's side; from there on detail is worth four times the work
 
 
@@ -36,8 +35,7 @@ def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatAr
     fields = _Fields(
         strokes.flow * mask[..., None],
         np.dstack([cover, np.expm1(strokes.shade * mask), mask]),
-        255 * cover[..., None] * strokes.paint,
-        _below(pixels, frame, strokes, mask),
+        _painted(pixels, frame, strokes, mask),
     )
     ends = [*range(rows.start, rows.stop, _STRIP), rows.stop]
     strips = [slice(*two) for two in itertools.pairwise(ends)]
@@ -49,12 +47,11 @@ def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatAr
 
 class _Fields(NamedTuple):
     """Strokes under their mask, as they are enlarged: flow; cover, what light gains, and the mask
-    itself; what the paint adds, and what it stands on where it covers the photo whole."""
+    itself; and what the paint shows where it covers the photo whole."""
 
     flow: FloatArray
     over: FloatArray
-    paint: FloatArray
-    below: FloatArray
+    painted: FloatArray
 
 
 def _strip(
@@ -89,21 +86,11 @@ def _paint(
         return
     first, last = int(used[0]), int(used[-1]) + 1
     rows, columns = place[0], slice(place[1].start + first, place[1].start + last)
-    part, hidden = result[:, first:last], _hidden(cover[:, first:last])
-    if hidden.any():
-        below = enlarge(fields.below, frame, rows, columns)
-        below -= part
-        below *= cv2.merge([hidden] * 3)
-        part += below
-    part += enlarge(fields.paint, frame, rows, columns)
-
-
-def _hidden(cover: FloatArray) -> FloatArray:
-    """How far the photo's own detail is gone below the paint: not on skin that is hardly covered,
-    which would lose its pores; all of it in a mouth."""
-    first, last = _COVERED
-    t = np.clip((cover - first) / (last - first), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t), np.float32)
+    part, hidden = result[:, first:last], np.clip(cover[:, first:last], 0, 1)
+    painted = enlarge(fields.painted, frame, rows, columns)
+    painted -= part
+    painted *= cv2.merge([hidden] * 3)
+    part += painted
 
 
 def touched(frame: FloatArray, mask: FloatArray, shape: tuple[int, ...]) -> tuple[slice, slice]:
@@ -147,11 +134,11 @@ def _warp(
     return np.asarray(out, np.float32)
 
 
-def _below(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArray) -> FloatArray:
-    """What paint stands on, float32 [S, S, 3], 0 to 255.
+def _painted(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArray) -> FloatArray:
+    """What the paint shows where it covers the photo whole, float32 [S, S, 3], 0 to 255.
 
-    It is the warped crop, not the warped photo: below the paint no detail of the old mouth may
-    shine through.
+    It stands on the warped crop, not on the warped photo: below the paint no detail of the old
+    mouth may shine through, nor of folds that it fills.
     """
     size = mask.shape[0]
     crop = align.crop(pixels, frame, size)
@@ -160,4 +147,4 @@ def _below(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArray
     where = (np.ascontiguousarray(x + shift[..., 0]), np.ascontiguousarray(y + shift[..., 1]))
     warped = cv2.remap(crop, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     lit = warped.astype(np.float32) * np.exp(strokes.shade * mask)[..., None]
-    return np.asarray(lit, np.float32)
+    return np.asarray(np.clip(lit + 255 * strokes.paint, 0, 255), np.float32)

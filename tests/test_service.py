@@ -150,7 +150,7 @@ def test_faces_and_facts(ask: Ask, painter: facepaint.Painter, pair: bytes) -> N
     flat = encoded(np.full((64, 64, 3), 90, np.uint8), "PNG")
     assert ask("POST", "/v1/faces", files={"photo": flat}).json()["faces"] == []
     models = ask("GET", "/v1/models").json()
-    assert set(models["models"]) == {"reader", "painter"}
+    assert set(models["models"]) == {"reader", "painter", "refiner"}
     assert tuple(models["expressions"]) == facepaint.EXPRESSIONS
     assert models["limits"] == dataclasses.asdict(Limits())
     health = {"status": "ok", "version": facepaint.__version__}

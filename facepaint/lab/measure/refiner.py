@@ -10,7 +10,7 @@ import numpy as np
 from facepaint.lab.data.windows import Pixels, WindowSamples, WindowSet
 from facepaint.lab.measure import cost, metrics
 from facepaint.models import Model
-from facepaint.refine import border
+from facepaint.refine import DETAIL, border
 
 _WINDOWS = 240  # half of them mouths
 _COVERED = 0.5  # cover from which on a pixel counts as painted
@@ -48,7 +48,7 @@ def _of_windows(model: Model, rows: list[dict[str, Any]]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for row in rows:
         given = {k: row[k][None] for k in ("painted", "before", "cover")}
-        detail = model(**given)["residual"][0] * border()[..., None]
+        detail = DETAIL * model(**given)["residual"][0] * border()[..., None]
         refined = np.clip(row["painted"] / 255 + detail, 0, 1) * 255
         seen = {"": np.rint(refined).astype(np.uint8), "_of_paint": row["painted"]}
         for name, window in seen.items():
