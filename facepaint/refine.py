@@ -26,6 +26,7 @@ WINDOW = (96, 128)  # rows and columns of a window: .375 and .5 of the crop's si
 LEAST = 512.0  # pixels of the crop's side in the photo up to which a face is left: speed first
 DETAIL = 0.5  # of the residual that is added: whole, teeth that are only hinted at come out ragged
 _CENTRES = (OUTER_LIPS, RIGHT_EYE, LEFT_EYE)
+_APART = 8  # rows without detail between bands
 _SOFT = 0.2  # of a window's sides, over which it fades in
 
 
@@ -133,9 +134,24 @@ def residual(
 
 def _add(pixels: Pixels, frame: FloatArray, detail: FloatArray) -> None:
     """Add a residual over the crop, [SIZE, SIZE, 3], to the photo, in place."""
-    rows, columns = touched(frame, np.abs(detail).max(-1), pixels.shape)
-    if rows.stop <= rows.start or columns.stop <= columns.start:
-        return
-    added = enlarge(detail, frame, rows, columns) * 255
-    result = np.rint(np.clip(pixels[rows, columns] + added, 0, 255))
-    pixels[rows, columns] = result.astype(np.uint8)
+    for band in _bands(np.abs(detail).max((1, 2)) > 0):
+        part = np.zeros_like(detail)
+        part[band] = detail[band]
+        rows, columns = touched(frame, np.abs(part).max(-1), pixels.shape)
+        if rows.stop <= rows.start or columns.stop <= columns.start:
+            continue
+        added = enlarge(part, frame, rows, columns)
+        added *= 255
+        added += pixels[rows, columns]
+        np.clip(added, 0, 255, out=added)
+        pixels[rows, columns] = np.rint(added, out=added).astype(np.uint8)
+
+
+def _bands(used: npt.NDArray[np.bool_]) -> list[slice]:
+    """Runs of the rows that are used, as of eyes and of a mouth, so that what lies between is not
+    worked on; those so near that a cubic reads both are one."""
+    places = np.flatnonzero(used)
+    if not len(places):
+        return []
+    runs = np.split(places, np.flatnonzero(np.diff(places) > _APART) + 1)
+    return [slice(int(run[0]), int(run[-1]) + 1) for run in runs]
