@@ -23,16 +23,7 @@ onnx = pytest.importorskip("onnx", reason="the lab's extra is not installed")
 from facepaint.lab import features, loop, recipe  # noqa: E402
 from facepaint.lab.data import drawn, moves  # noqa: E402
 from facepaint.lab.data.faces import FaceSet  # noqa: E402
-from facepaint.lab.data.samples import (  # noqa: E402
-    A_SMILE,
-    HAPPY,
-    NEUTRAL,
-    OTHERS,
-    SMILING,
-    Samples,
-    one_hot,
-    through_neutral,
-)
+from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, SMILING, Samples, one_hot  # noqa: E402
 from facepaint.lab.data.topology import head_turn  # noqa: E402
 from facepaint.lab.features import Pyramid  # noqa: E402
 from facepaint.lab.methods.painter import (  # noqa: E402
@@ -366,10 +357,8 @@ def test_relays_smile_and_are_asked_for_one_of_the_five(faces: FaceSet) -> None:
     assert [r["relay"] for r in rows] == [False] * 3 + [True] * 6 + [False] * 3
     assert not any(r["paired"] for r in rows[3:])
     for row in rows[3:9]:
-        name = int(row["name"].argmax())
-        assert row["blendshapes"][SMILING].mean() > A_SMILE
-        assert name in OTHERS and row["name"].max() > 0
-        assert through_neutral(name, row["blendshapes"])
+        assert row["blendshapes"][SMILING].mean() > 0.3
+        assert int(row["name"].argmax()) in OTHERS and row["name"].max() > 0
 
 
 def test_relays_are_asked_for_those_of_the_five_that_are_named(faces: FaceSet) -> None:

@@ -33,7 +33,7 @@ _ALL = range(len(EXPRESSIONS))
 _OF_MUSCLES = 0.5  # of how far the others move, for those whose head's motion is taken out
 _DEEPEST = 0.22  # shade, a little less than the painter can give
 OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
-A_SMILE = 0.35  # the mean of SMILING from which on a face smiles
+_A_SMILE = 0.35  # the mean of SMILING from which on a face smiles
 _TURNED = 0.35  # `head_turn` from which on a head is turned: no two photos of a person show such
 
 
@@ -100,7 +100,7 @@ class Samples:
         sets = sorted(set(faces.sources[train]))
         turn = np.array([abs(head_turn(faces.landmarks[i])) for i in self._pool])
         self._turned, straight = self._pool[turn > _TURNED], self._pool[turn <= _TURNED]
-        smiles = faces.blendshapes[straight][:, SMILING].mean(1) > A_SMILE
+        smiles = faces.blendshapes[straight][:, SMILING].mean(1) > _A_SMILE
         begin = {e: straight[~smiles if e == HAPPY else smiles] for e in self._labelled}
         relayed = {HAPPY, NEUTRAL, *_relayed(shares.relayed)}
         self._begin = {e: rows for e, rows in begin.items() if len(rows) and e in relayed}
@@ -146,7 +146,7 @@ class Samples:
             partner = source
             asked, name = self._ask(rng, source.blendshapes, wanted)
             points = self._points(source, asked, name)
-            if wanted is not None and not through_neutral(wanted, source.blendshapes):
+            if wanted in (HAPPY, NEUTRAL):
                 points = points + self._shares.overshoot * (points - source.points)
         real = self._like(rng, str(f.sources[i]), asked)
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
@@ -268,7 +268,7 @@ class Samples:
         )
         if not poles or (others and rng.random() < self._shares.others):
             return int(rng.choice(others))
-        mostly = NEUTRAL if have[SMILING].mean() > A_SMILE else HAPPY  # what the face is not
+        mostly = NEUTRAL if have[SMILING].mean() > _A_SMILE else HAPPY  # what the face is not
         if mostly in poles and rng.random() < 0.9:
             return mostly
         return int(rng.choice(poles))
@@ -281,12 +281,6 @@ def _relayed(names: str) -> list[int]:
     if wrong:
         raise LabError(f"relayed={wrong[0]!r} is none of {', '.join(five)}")
     return [e for n, e in five.items() if not names or n in names.split(",")]
-
-
-def through_neutral(expression: int, blendshapes: FloatArray) -> bool:
-    """Whether a relay from a face of blendshapes [52] makes it neutral first: a smile that shall
-    become one of OTHERS."""
-    return expression in OTHERS and float(blendshapes[SMILING].mean()) > A_SMILE
 
 
 def one_hot(expression: int, strength: float = 1.0) -> FloatArray:

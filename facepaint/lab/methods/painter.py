@@ -45,15 +45,7 @@ from facepaint.lab.data import moves, teeth
 from facepaint.lab.data.faces import FaceSet, cut
 from facepaint.lab.data.named import by_set, faces_of_sources
 from facepaint.lab.data.render import render
-from facepaint.lab.data.samples import (
-    A_SMILE,
-    HAPPY,
-    NEUTRAL,
-    OTHERS,
-    SMILING,
-    Samples,
-    one_hot,
-)
+from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, SMILING, Samples, one_hot
 from facepaint.lab.entry import Entry
 from facepaint.lab.features import Pyramid, pyramid
 from facepaint.lab.graph import Graph, read_weights
@@ -218,18 +210,16 @@ class PainterMethod:
         source, face = to_float(batch["source"][relays]), batch["face"][relays]
         have, asked, name = (batch[k][relays] for k in ("blendshapes", "asked", "name"))
         strength, teacher = name.amax(1, keepdim=True), teacher.to(source.device)
-        smiles = have[:, SMILING].mean(1) > A_SMILE
-        other = torch.isin(name.argmax(1), torch.tensor(OTHERS).to(name.device))
-        direct = ~(other & smiles)[:, None]
+        poles = torch.isin(name.argmax(1), torch.tensor([HAPPY, NEUTRAL]).to(name.device))[:, None]
         neutral = torch.from_numpy(self.targets[NEUTRAL]).to(have)
         still = (have + strength * (neutral - have)).clamp(0, 1)
         still = torch.where(torch.from_numpy(GAZE).to(have.device), asked, still)
         neutrally = torch.from_numpy(one_hot(NEUTRAL)).to(have) * strength
-        change = torch.where(direct, asked, still) - have
-        again = torch.where(direct, self.settings.overshoot * (asked - have), asked - still)
+        change = torch.where(poles, asked, still) - have
+        again = torch.where(poles, self.settings.overshoot * (asked - have), asked - still)
         with precision.autocast(source.device.type):
             first: Strokes = teacher(
-                source, torch.cat([change, torch.where(direct, name, neutrally)], 1)
+                source, torch.cat([change, torch.where(poles, name, neutrally)], 1)
             )
             between = compose(source, first, face)
             then: Strokes = teacher(between, torch.cat([again, name], 1))
