@@ -45,11 +45,6 @@ OWN: dict[str, dict[str, Any]] = {
 }
 
 
-# steps, and how far the loss must have fallen by then: of a window that is only soft there is less
-# to win, and a drawn one is mostly flat
-LEARNS = {"refiner": (80, 0.97)}
-
-
 @pytest.fixture(scope="module")
 def faces() -> FaceSet:
     return drawn.draw(0, people=12)
@@ -145,16 +140,15 @@ def test_every_trained_part_gets_a_gradient(
     assert wanted == reached
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [m for m in METHODS if m != "refiner"])  # its own: test_refine
 def test_some_steps_lower_the_loss(name: str, faces: FaceSet, tmp_path: Path) -> None:
     # without its critic, whose voice is no loss that falls
-    steps, bar = LEARNS.get(name, (40, 0.93))
-    method = build(name, faces, steps=steps, batch=8, rate=2e-3, critic_from=1000)
+    method = build(name, faces, steps=40, batch=8, rate=2e-3, critic_from=1000)
     before = losses_of(method)
     loop.train(method, tmp_path / "run")
     after = losses_of(method)
     # the sum: of two that work against each other one may have to give way
-    assert sum(after.values()) < bar * sum(before.values())
+    assert sum(after.values()) < 0.93 * sum(before.values())
 
 
 def weights(run: Path) -> dict[str, Any]:

@@ -343,6 +343,21 @@ def test_a_refiner_leaves_what_is_coarse_to_the_painter() -> None:
     assert torch.nn.functional.avg_pool2d(detail, 24).abs().max() < 0.1 * detail.std()
 
 
+def test_some_steps_on_the_same_windows_lower_the_loss(faces: WindowSet) -> None:
+    """Of others it would take more: a drawn window is mostly flat."""
+    method = RefinerMethod(settings_of(), faces)
+    batch = method.sample(np.random.default_rng(0), 6, 0)
+    network = method.networks["refiner"]
+    optimizer, seen = torch.optim.Adam(network.parameters(), 2e-3), []
+    for step in range(60):
+        loss, _ = method.loss("refiner", method.networks, batch, step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seen.append(float(loss.detach()))
+    assert seen[-1] < 0.9 * seen[0]
+
+
 def test_results_stand_beside_real_windows_that_show_the_like(faces: WindowSet) -> None:
     """The critic's real window is of a face with about the blendshapes that the sample shows."""
     open_mouths = np.arange(len(faces)) % 2 == 0
