@@ -31,10 +31,9 @@ def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatAr
     rows, columns = touched(frame, mask, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
-    cover = strokes.mask * mask
     fields = _Fields(
         strokes.flow * mask[..., None],
-        np.dstack([cover, np.expm1(strokes.shade * mask), mask]),
+        np.dstack([strokes.mask * mask, np.expm1(strokes.shade * mask), mask]),
         _painted(pixels, frame, strokes, mask),
     )
     ends = [*range(rows.start, rows.stop, _STRIP), rows.stop]

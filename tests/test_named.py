@@ -23,8 +23,8 @@ onnx = pytest.importorskip("onnx", reason="the lab's extra is not installed")
 from facepaint.lab import features, loop, recipe  # noqa: E402
 from facepaint.lab.data import drawn, moves  # noqa: E402
 from facepaint.lab.data.faces import FaceSet  # noqa: E402
-from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, SMILING, Samples, one_hot  # noqa: E402
-from facepaint.lab.data.topology import head_turn  # noqa: E402
+from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, Samples, one_hot  # noqa: E402
+from facepaint.lab.data.topology import SMILING, head_turn  # noqa: E402
 from facepaint.lab.features import Pyramid  # noqa: E402
 from facepaint.lab.methods.painter import (  # noqa: E402
     PainterMethod,

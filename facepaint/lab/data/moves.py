@@ -19,7 +19,7 @@ from facepaint.lab.data.topology import mean_face, mirrored_landmarks
 STILL = (33, 133, 263, 362, 168, 6, 197, 195, 10, 109, 338, 67, 297)
 
 CLOSED = [EXPRESSIONS.index(e) for e in ("sad", "angry", "disgusted")]  # the mouth stays closed
-_BONY = [*FACE_OVAL, 168, 6, 197, 195, 33, 133, 362, 263]
+_BONY = sorted({*FACE_OVAL, *STILL})  # what no muscle moves while the mouth is closed
 
 
 class Labelled(Protocol):

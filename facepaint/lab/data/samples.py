@@ -13,7 +13,6 @@ from facepaint.align import CROP
 from facepaint.change import GAZE
 from facepaint.errors import LabError
 from facepaint.face import (
-    BLENDSHAPES,
     EXPRESSIONS,
     INNER_LIPS,
     LEFT_EYE,
@@ -23,11 +22,16 @@ from facepaint.face import (
 )
 from facepaint.lab.data import augment, moves, ratios, teeth
 from facepaint.lab.data.faces import FaceSet, mirror
-from facepaint.lab.data.topology import head_turn, mirrored_blendshapes, mirrored_landmarks
+from facepaint.lab.data.topology import (
+    SMILING,
+    fill,
+    head_turn,
+    mirrored_blendshapes,
+    mirrored_landmarks,
+)
 from facepaint.segment import face_mask
 
 _NOSE = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64)
-SMILING = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]
 HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
 _ALL = range(len(EXPRESSIONS))
 _OF_MUSCLES = 0.5  # of how far the others move, for those whose head's motion is taken out
@@ -82,7 +86,7 @@ class Samples:
     targets: what is asked for each of EXPRESSIONS, float32 [7, 52]. linear: the map from a change
     of blendshapes to landmark moves. moves, ratios: those of each of EXPRESSIONS, [7, 478, 2] and
     [7, 128, 128] (`facepaint.lab.data.ratios`). teeth: how bright they are in smiles, None where
-    that is not known.
+    that is not known, and without relays, which alone take it.
     """
 
     def __init__(self, shares: Shares, faces: FaceSet) -> None:
@@ -94,7 +98,7 @@ class Samples:
         self.linear = moves.fit(faces, self._people)
         self.moves = moves.expression_moves(faces, self._people)
         self.ratios = ratios.ratio_images(faces, self._people, self.moves)
-        self.teeth = teeth.measure(faces, self._pool)
+        self.teeth = teeth.measure(faces, self._pool) if shares.relays else None
         labelled = {e: np.flatnonzero(train & (faces.expressions == e)) for e in _ALL}
         self._labelled = {e: rows for e, rows in labelled.items() if len(rows)}
         sets = sorted(set(faces.sources[train]))
@@ -300,9 +304,9 @@ def region(points: FloatArray, before: FloatArray) -> FloatArray:
     """
     mouth, out = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
     for where in (RIGHT_EYE, LEFT_EYE):
-        _fill(out, points[list(where)])
-    _fill(mouth, points[list(OUTER_LIPS)])
-    _fill(mouth, before[list(INNER_LIPS)])
+        fill(out, points[list(where)])
+    fill(mouth, points[list(OUTER_LIPS)])
+    fill(mouth, before[list(INNER_LIPS)])
     wide, was = (np.ptp(x[list(OUTER_LIPS), 0]) for x in (points, before))
     around = int(np.clip((was - wide) * CROP, 0, 6))
     near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * around + 5,) * 2)
@@ -314,7 +318,7 @@ def region(points: FloatArray, before: FloatArray) -> FloatArray:
 def nose(points: FloatArray) -> FloatArray:
     """The nose's tip and wings, float32 [128, 128] 0 or 1: flow is enough for them."""
     out = np.zeros((CROP, CROP), np.float32)
-    _fill(out, points[list(_NOSE)])
+    fill(out, points[list(_NOSE)])
     return out
 
 
@@ -325,8 +329,8 @@ def opening(points: FloatArray, before: FloatArray) -> FloatArray:
     where the mouth is about as open as before.
     """
     after, old = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
-    _fill(after, points[list(INNER_LIPS)])
-    _fill(old, before[list(INNER_LIPS)])
+    fill(after, points[list(INNER_LIPS)])
+    fill(old, before[list(INNER_LIPS)])
     # a polygon's outline counts as filled, so that a closed mouth has an area too
     outline = len(INNER_LIPS)
     area, was = (max(0.0, float(x.sum()) - outline) for x in (after, old))
@@ -335,8 +339,3 @@ def opening(points: FloatArray, before: FloatArray) -> FloatArray:
     if was > 2 * area and was > outline:
         return np.asarray(cv2.dilate(after, np.ones((3, 1), np.uint8)), np.float32)
     return np.zeros_like(after)
-
-
-def _fill(picture: FloatArray, polygon: FloatArray) -> None:
-    corners = np.round((polygon * CROP - 0.5) * 16).astype(np.int32)
-    cv2.fillPoly(picture, [corners], 1.0, shift=4)

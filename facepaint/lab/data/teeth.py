@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,12 +17,12 @@ from torch.nn import functional as F
 
 from facepaint import align
 from facepaint.align import CROP
-from facepaint.face import BLENDSHAPES, INNER_LIPS, OUTER_LIPS, FloatArray
+from facepaint.face import INNER_LIPS, OUTER_LIPS, FloatArray
 from facepaint.lab.data.faces import FaceSet, cut
+from facepaint.lab.data.topology import SMILING, fill
 from facepaint.segment import face_mask
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
-_SMILES = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]
 _BROAD = 0.5  # the mean of these from which on teeth show
 _LEAST = 60  # pixels between the lips, in a crop
 _BRIGHT = 0.7  # share of the pixels between the lips that are darker than teeth
@@ -42,7 +41,7 @@ class Lines(NamedTuple):
 
 def measure(faces: FaceSet, rows: npt.NDArray[np.intp]) -> Lines | None:
     """The lines through the broad smiles among those rows; None where there are too few of them."""
-    smiles = [i for i in rows if faces.blendshapes[i][_SMILES].mean() > _BROAD]
+    smiles = [i for i in rows if faces.blendshapes[i][SMILING].mean() > _BROAD]
     found = [both for i in smiles if (both := _of(faces, int(i))) is not None]
     if len(found) < _FEWEST:
         return None
@@ -58,7 +57,9 @@ def _of(faces: FaceSet, i: int) -> FloatArray | None:
     mouth is closed or all is dark."""
     crop = cut(faces.crops[i], align.IDENTITY).astype(np.float32) / 255
     points = faces.landmarks[i]
-    between, mouth = (_filled(points, outline) for outline in (INNER_LIPS, OUTER_LIPS))
+    between, mouth = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
+    fill(between, points[list(INNER_LIPS)])
+    fill(mouth, points[list(OUTER_LIPS)])
     skin = face_mask(points) * (1 - mouth)
     if between.sum() < _LEAST or skin.sum() < _LEAST:
         return None
@@ -66,13 +67,6 @@ def _of(faces: FaceSet, i: int) -> FloatArray | None:
     of_teeth = inside[grey >= np.quantile(grey, _BRIGHT)].mean(0)
     both = np.stack([(crop * skin[..., None]).sum((0, 1)) / skin.sum(), of_teeth])
     return both.astype(np.float32) if both.min() > _DARK else None
-
-
-def _filled(points: FloatArray, outline: tuple[int, ...]) -> FloatArray:
-    corners = np.round((points[list(outline)] * CROP - 0.5) * 16).astype(np.int32)
-    filled = np.zeros((CROP, CROP), np.float32)
-    cv2.fillPoly(filled, [corners], 1.0, shift=4)
-    return filled
 
 
 def held_back(pictures: Tensor, between: Tensor, skin: Tensor, lines: Lines) -> Tensor:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facepaint.align import EYE_DISTANCE, EYE_Y
+from facepaint.align import CROP, EYE_DISTANCE, EYE_Y
 from facepaint.face import BLENDSHAPES, FloatArray
+
+SMILING = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]
 
 
 @cache
@@ -43,3 +46,9 @@ def head_turn(landmarks: FloatArray) -> float:
     the cheeks' edges. Roughly the sine of the angle."""
     left, right, nose = landmarks[454, 0], landmarks[234, 0], landmarks[1, 0]
     return float((2 * nose - left - right) / max(1e-6, abs(left - right)))
+
+
+def fill(picture: npt.NDArray[np.float32], polygon: FloatArray) -> None:
+    """Set a polygon of a crop, [N, 2] in crop units, to 1 in a picture [128, 128], in place."""
+    corners = np.round((polygon * CROP - 0.5) * 16).astype(np.int32)
+    cv2.fillPoly(picture, [corners], 1.0, shift=4)

@@ -34,7 +34,7 @@ from facepaint.lab.data import augment, datasets, moves
 from facepaint.lab.data.datasets import Portrait
 from facepaint.lab.data.faces import cached, mirror
 from facepaint.lab.data.split import is_held_out
-from facepaint.lab.data.topology import mirrored_blendshapes, mirrored_landmarks
+from facepaint.lab.data.topology import fill, mirrored_blendshapes, mirrored_landmarks
 from facepaint.methods import Method
 from facepaint.refine import SIZE, cover_of, windows
 from facepaint.segment import face_mask
@@ -286,13 +286,10 @@ def soft_cover(rng: np.random.Generator, points: FloatArray, part: int) -> Float
     an eye, drawn at the painter's own resolution. points: [478, 2] in crop units."""
     outline, around = _PARTS[part]
     grow = round(float(rng.uniform(0, 2 * around)) * CROP)
-    filled = np.zeros((CROP, CROP), np.uint8)
-    corners = np.round((points[list(outline)] * CROP - 0.5) * 16).astype(np.int32)
-    cv2.fillPoly(filled, [corners], 1, shift=4)
+    filled = np.zeros((CROP, CROP), np.float32)
+    fill(filled, points[list(outline)])
     shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1,) * 2)
-    blurred = cv2.GaussianBlur(
-        cv2.dilate(filled, shape).astype(np.float32), (0, 0), float(rng.uniform(0.8, 4))
-    )
+    blurred = cv2.GaussianBlur(cv2.dilate(filled, shape), (0, 0), float(rng.uniform(0.8, 4)))
     most = 1.0 if rng.random() < 0.6 else rng.uniform(0.4, 1.0)
     cover = cv2.resize(blurred * most, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.clip(cover, 0, 1), np.float32)

@@ -26,8 +26,7 @@ from facepaint.files import whole_lines, write_whole
 from facepaint.lab import loop
 from facepaint.lab.data.faces import INNER, WIDE_PIXELS, FaceSet
 from facepaint.lab.data.moves import still_frame
-from facepaint.lab.data.samples import SMILING
-from facepaint.lab.data.topology import head_turn
+from facepaint.lab.data.topology import SMILING, head_turn
 from facepaint.lab.measure import identity, judge, metrics
 from facepaint.methods import Method, known_to
 from facepaint.models import Model

@@ -22,7 +22,8 @@ from facepaint.errors import LabError
 from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.named import by_set, of_sets
 from facepaint.lab.data.pictures import picture, to_pixels, to_signed
-from facepaint.lab.data.samples import HAPPY, NEUTRAL, SMILING
+from facepaint.lab.data.samples import HAPPY, NEUTRAL
+from facepaint.lab.data.topology import SMILING
 from facepaint.lab.entry import Entry
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases

@@ -45,7 +45,8 @@ from facepaint.lab.data import moves, teeth
 from facepaint.lab.data.faces import FaceSet, cut
 from facepaint.lab.data.named import by_set, faces_of_sources
 from facepaint.lab.data.render import render
-from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, SMILING, Samples, one_hot
+from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, Samples, one_hot
+from facepaint.lab.data.topology import SMILING
 from facepaint.lab.entry import Entry
 from facepaint.lab.features import Pyramid, pyramid
 from facepaint.lab.graph import Graph, read_weights
