@@ -23,10 +23,17 @@ _BARE = 1 / 512  # cover up to which paint is less than half a level
 _LARGE = 512  # pixels of the crop's side; from there on detail is worth four times the work
 
 
-def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArray) -> None:
+def composite(
+    pixels: Pixels,
+    frame: FloatArray,
+    strokes: Strokes,
+    mask: FloatArray,
+    detail: FloatArray | None = None,
+) -> None:
     """Apply `strokes` under `mask` [S, S] to `pixels`, uint8 [H, W, 3] RGB, in place.
 
-    frame: from crop units to photo pixels. Strokes of zeros leave every bit as it was.
+    frame: from crop units to photo pixels. detail: what is added to the paint, over the crop,
+    [D, D, 3] with D at least S, -1 to 1. Strokes of zeros leave every bit as it was.
     """
     rows, columns = touched(frame, mask, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
@@ -34,7 +41,7 @@ def composite(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatAr
     fields = _Fields(
         strokes.flow * mask[..., None],
         np.dstack([strokes.mask * mask, np.expm1(strokes.shade * mask), mask]),
-        _painted(pixels, frame, strokes, mask),
+        _detailed(_painted(pixels, frame, strokes, mask), detail),
     )
     ends = [*range(rows.start, rows.stop, _STRIP), rows.stop]
     strips = [slice(*two) for two in itertools.pairwise(ends)]
@@ -147,3 +154,12 @@ def _painted(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArr
     warped = cv2.remap(crop, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     lit = warped.astype(np.float32) * np.exp(strokes.shade * mask)[..., None]
     return np.asarray(np.clip(lit + 255 * strokes.paint, 0, 255), np.float32)
+
+
+def _detailed(painted: FloatArray, detail: FloatArray | None) -> FloatArray:
+    """Paint [S, S, 3] with detail of more pixels, at the size of the detail."""
+    if detail is None or not detail.any():
+        return painted
+    size = detail.shape[:2]
+    large = cv2.resize(painted, size, interpolation=cv2.INTER_CUBIC) + 255 * detail
+    return np.asarray(np.clip(large, 0, 255), np.float32)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.composite import composite, enlarge, touched
+from facepaint.composite import composite
 from facepaint.face import LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FloatArray
 from facepaint.methods import Strokes
 from facepaint.models import open_model
@@ -26,7 +26,7 @@ WINDOW = (96, 128)  # rows and columns of a window: .375 and .5 of the crop's si
 LEAST = 512.0  # pixels of the crop's side in the photo up to which a face is left: speed first
 DETAIL = 0.5  # of the residual that is added: whole, teeth that are only hinted at come out ragged
 _CENTRES = (OUTER_LIPS, RIGHT_EYE, LEFT_EYE)
-_APART = 8  # rows without detail between bands
+_FRAME = np.array([[SIZE, 0, 0], [0, SIZE, 0]], np.float32)  # of a crop of SIZE
 _SOFT = 0.2  # of a window's sides, over which it fades in
 
 
@@ -76,10 +76,10 @@ def lay(
         composite(pixels, frame, strokes, mask)
         return
     before = align.crop(pixels, frame, SIZE)
-    composite(pixels, frame, strokes, mask)
-    painted = align.crop(pixels, frame, SIZE)
+    painted = before.copy()
+    composite(painted, _FRAME, strokes, mask)
     detail = residual(painted, before, cover_of(strokes, mask), landmarks, refiner)
-    _add(pixels, frame, detail)
+    composite(pixels, frame, strokes, mask, detail)
 
 
 def cover_of(strokes: Strokes, mask: FloatArray) -> FloatArray:
@@ -114,8 +114,8 @@ def border() -> FloatArray:
 def residual(
     painted: Pixels, before: Pixels, cover: FloatArray, landmarks: FloatArray, refiner: Network
 ) -> FloatArray:
-    """What is added to a crop, float32 [SIZE, SIZE, 3], -1 to 1; exactly 0 where `cover` is and
-    outside the windows. Where windows lie over each other their mean is taken."""
+    """What is added to the paint, float32 [SIZE, SIZE, 3], -1 to 1; exactly 0 outside the windows.
+    Where windows lie over each other their mean is taken."""
     total, weights = (np.zeros((SIZE, SIZE, n), np.float32) for n in (3, 1))
     places = [place for place in windows(landmarks) if cover[place].any()]
     if not places:
@@ -129,29 +129,4 @@ def residual(
     for place, detail in zip(places, refiner(views), strict=True):
         total[place] += DETAIL * detail * fade
         weights[place] += fade
-    return np.asarray(total / np.maximum(weights, 1) * cover[..., None], np.float32)
-
-
-def _add(pixels: Pixels, frame: FloatArray, detail: FloatArray) -> None:
-    """Add a residual over the crop, [SIZE, SIZE, 3], to the photo, in place."""
-    for band in _bands(np.abs(detail).max((1, 2)) > 0):
-        part = np.zeros_like(detail)
-        part[band] = detail[band]
-        rows, columns = touched(frame, np.abs(part).max(-1), pixels.shape)
-        if rows.stop <= rows.start or columns.stop <= columns.start:
-            continue
-        added = enlarge(part, frame, rows, columns)
-        added *= 255
-        added += pixels[rows, columns]
-        np.clip(added, 0, 255, out=added)
-        pixels[rows, columns] = np.rint(added, out=added).astype(np.uint8)
-
-
-def _bands(used: npt.NDArray[np.bool_]) -> list[slice]:
-    """Runs of the rows that are used, as of eyes and of a mouth, so that what lies between is not
-    worked on; those so near that a cubic reads both are one."""
-    places = np.flatnonzero(used)
-    if not len(places):
-        return []
-    runs = np.split(places, np.flatnonzero(np.diff(places) > _APART) + 1)
-    return [slice(int(run[0]), int(run[-1]) + 1) for run in runs]
+    return np.asarray(total / np.maximum(weights, 1), np.float32)

