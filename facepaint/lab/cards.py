@@ -61,6 +61,8 @@ _OF_EDITS = (
     "rate_two_way_of_real",
     "rate_named",
     "rate_named_of_real",
+    "second_two_way",
+    "second_two_way_of_real",
     "spearman_of_strength",
     "same_person_rate",
     "greatest_change_outside",

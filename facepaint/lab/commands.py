@@ -37,6 +37,7 @@ from facepaint.mark import Mark, packet
 from facepaint.methods import METHODS, known_to
 from facepaint.methods import lookup as lookup_method
 from facepaint.models import (
+    SETS,
     folder_of,
     home_of_reader,
     open_file,
@@ -228,7 +229,7 @@ def evaluate(
 def _of_edits(
     asked: Evaluation, name: str, weights: Path, home: Path, listen: loop.Listener | None
 ) -> dict[str, Any]:
-    from facepaint.lab.measure import cost, distribution, identity, judge, report, summary
+    from facepaint.lab.measure import cost, distribution, identity, judge, muscles, report, summary
     from facepaint.lab.measure import evaluate as measured  # imports what only it needs
 
     features, embedder = asked.features or JUDGE, asked.embedder or EMBEDDER
@@ -244,12 +245,17 @@ def _of_edits(
     chosen = _targets(faces, targets, known, untold)
     fitted = judge.fit(features, faces, labels, EXPRESSIONS, listen=listen, cache=cache_folder())
     reader = open_model("reader", home_of_reader(weights))
-    tools = measured.Tools(method, reader, fitted, embed)
+    second = judge.second(features, faces, labels, EXPRESSIONS)
+    tools = measured.Tools(method, reader, fitted, embed, second)
     network = weights / read_manifest(weights)[name]["file"]
     depends = {"network": network_hash(network), "judge": features, "identity": embedder}
+    depends["second_judge"] = second.features if second else "none"
     rows = measured.measure(faces, tools, chosen, home, asked.limit, listen, depends)
     numbers = summary.report(faces, rows, tools, embedder, distance, listen)
     numbers |= {"network": depends["network"], "limit": asked.limit}
+    if measured.targets_of(method) is not None:
+        measuring = open_model("reader", folder_of(SETS[0]))  # in no loss of what ships
+        numbers["muscles"] = muscles.measure(faces, method, (reader, measuring), listen)
     times = {"clock": "processor"} | cost.of_method(method, clock=cost.PROCESSOR)
     numbers["cost"] = cost.machine() | times | cost.arithmetic(network)
     numbers["cost"] |= cost.fresh_process(name, weights)

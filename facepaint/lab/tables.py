@@ -22,8 +22,11 @@ In brackets the same of the photo copied unchanged, and of real photos.
 _EDITS = (
     ("rate_two_way", 100, 0),
     ("rate_named", 100, 0),
+    ("second_two_way", 100, 0),
+    ("second_named", 100, 0),
     ("gain_of_probability", 1, 2),
     ("spearman_of_strength", 1, 2),
+    ("second_spearman_of_strength", 1, 2),
     ("blendshape_error", 1, 3),
     ("landmark_error", 1, 3),
     ("same_person_rate", 100, 0),
@@ -52,6 +55,7 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
     for name, numbers in every.items():
         parts.append(f"## {name}\n\n[All of its numbers]({name}.json). {_said_of(numbers)}")
         parts += _of_edits(numbers) if "to" in numbers else [_of_network(numbers["measured"])]
+        parts += _of_muscles(numbers["muscles"]) if "muscles" in numbers else []
     costs = {name: numbers["cost"] for name, numbers in every.items()}
     return "\n\n".join([*parts, "## Cost", _costs(costs)]) + "\n"
 
@@ -61,10 +65,15 @@ def _said_of(numbers: Mapping[str, Any]) -> str:
         return f"Held out: {numbers['split']}."
     judge = numbers["judge"]
     right = ", ".join(f"{k} {v:.0%}" for k, v in judge["right_on_real"].items())
-    return (
+    said = (
         f"Held out: {numbers['split']}. Judge: {judge['features']}, right on real photos of these"
         f" people: {right}. Identity: {numbers['identity']}."
     )
+    if "second_judge" in numbers:
+        other = numbers["second_judge"]
+        right = ", ".join(f"{k} {v:.0%}" for k, v in other["right_on_real"].items())
+        said += f" Second judge: {other['fitted']}; right on the same photos: {right}."
+    return said
 
 
 def _of_edits(numbers: Mapping[str, Any]) -> list[str]:
@@ -89,6 +98,26 @@ def _of_edits(numbers: Mapping[str, Any]) -> list[str]:
     for key in sorted(distances):
         rows[key.replace("_", " ")] = [_beside(f, key, 1, 3) for f in found.values()]
     return [_table(["", *(f"to {to}" for to in found)], rows)]
+
+
+def _of_muscles(found: Mapping[str, Any]) -> list[str]:
+    """Every slider in a line; of one of a pair alone, both sides."""
+    heads = {
+        "reached": "reached, 1 = as far as the rig says",
+        "size": "the rig's move",
+        "astray": "moved elsewhere",
+        "reached_alone": "one side alone: reached",
+        "other_side": "its other side",
+    }
+    lines = {"mean": found["mean"]} | found["each"]
+    rows = {n: [f"{v[k]:.2f}" if k in v else "" for k in heads] for n, v in lines.items()}
+    said = (
+        f"Each muscle, or pair, raised by {found['raised_by']} on {found['faces']} neutral faces:"
+        " how far landmarks went along the [rig's](../../facepaint/lab/data/rig.py) move. Sizes in"
+        " hundredths of the irises' distance, read by the free weights' reader, whose noise counts"
+        " as moved elsewhere."
+    )
+    return [said, _table(["", *heads.values()], rows)]
 
 
 def _is_distance(key: str) -> bool:

@@ -309,7 +309,7 @@ def _slid(rng: np.random.Generator, have: FloatArray) -> FloatArray:
     asked = have.copy()
     for k in rng.choice(len(_SLIDERS), int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15])), False):
         sides = list(_SLIDERS[k])
-        if len(sides) > 1 and rng.random() < 0.4:
+        if len(sides) > 1 and rng.random() < 0.6:
             sides = [int(rng.choice(sides))]
         asked[sides] = rng.uniform(0.3, 1) if rng.random() < 0.85 else 0
     return asked

