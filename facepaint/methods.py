@@ -11,12 +11,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facepaint.change import change, named
+from facepaint import align, motion
+from facepaint.change import named, parts
 from facepaint.edit import Edit, unknown
 from facepaint.errors import EditError
 from facepaint.face import Face, FloatArray
 from facepaint.models import open_model
 from facepaint.names import BLENDSHAPES, EXPRESSIONS
+
+Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +48,8 @@ class Method(Protocol):
         """What the network is, its data and licence, what was measured, its limits."""
 
     def __call__(self, crop: npt.NDArray[np.uint8], face: Face, edit: Edit) -> Strokes | None:
-        """The strokes for a crop uint8 [128, 128, 3] RGB of the face, None where the edit asks for
-        no change. Raises EditError for what the method cannot do."""
+        """The strokes for a crop uint8 [128, 128, 3] RGB of the face, as `align.align` lays it,
+        None where the edit asks for no change. Raises EditError for what the method cannot do."""
 
 
 def known_to(method: Method) -> tuple[str, ...]:
@@ -55,7 +58,8 @@ def known_to(method: Method) -> tuple[str, ...]:
 
 
 class PainterNetwork:
-    """The painter (`facepaint train painter`): any change of blendshapes, at any strength.
+    """The painter (`facepaint train painter`): any change of blendshapes, at any strength. The crop
+    is first moved by the rig, then repainted by the network, as if it had been photographed so.
 
     Its network takes a change [N, 52 + 7] with the name of the expression behind the blendshapes;
     one from before there were names takes [N, 52]. Of named expressions it makes those of its card.
@@ -76,16 +80,60 @@ class PainterNetwork:
             raise EditError(
                 f"these weights make a face {' or '.join(known_to(self))}, not {edit.to}"
             )
-        asked = change(edit, face, self._targets)
+        have, by_network, by_rig = parts(edit, face, self._targets)
+        first = None
+        if (by_rig != by_network).any():
+            points = align.apply(align.invert(align.align(face.landmarks)), face.landmarks)
+            first = _moved(crop, motion.motion(points, by_network, by_rig, len(crop)))
+            crop = _composed(crop, first)
+        asked = by_network - have
         if self._takes_names:
             asked = np.concatenate([asked, named(edit)])
         if not asked.any():
-            return None
+            return first
+        then = self._painted(crop, asked.astype(np.float32))
+        return then if first is None else _both(first, then)
+
+    def _painted(self, crop: Pixels, asked: FloatArray) -> Strokes:
+        """What the network makes of a crop."""
         out = self._model(crops=crop[None], change=asked[None])
         strokes = {name: np.asarray(value[0], np.float32) for name, value in out.items()}
         if _is_grey(crop):  # what is painted into a grey photo is grey
             strokes["paint"] = np.repeat(strokes["paint"].mean(-1, keepdims=True), 3, -1)
         return Strokes(**strokes)
+
+
+def _moved(crop: Pixels, by: motion.Motion) -> Strokes:
+    """Strokes that move a crop: a flow, and paint where lids meet."""
+    paint = np.zeros((*by.seam.shape, 3), np.float32)
+    if by.seam.any():
+        shown, edge = (_warped(crop, f).astype(np.float32) for f in (by.flow, by.edge))
+        paint += (edge - shown) / 255
+    return Strokes(by.flow, by.seam, paint, np.zeros_like(by.seam))
+
+
+def _composed(crop: Pixels, strokes: Strokes) -> Pixels:
+    """A crop after strokes that have no shade."""
+    painted = 255 * strokes.mask[..., None] * strokes.paint
+    made = np.clip(np.rint(_warped(crop, strokes.flow) + painted), 0, 255)
+    return np.asarray(made, np.uint8)
+
+
+def _both(first: Strokes, then: Strokes) -> Strokes:
+    """Strokes, and others on what they make, as one."""
+    flow = then.flow + _warped(first.flow, then.flow)
+    before = _warped(first.mask[..., None] * first.paint, then.flow)
+    paint = before + then.mask[..., None] * then.paint
+    mask = np.maximum(_warped(first.mask, then.flow), then.mask)
+    return Strokes(flow, mask, paint / np.maximum(mask, 1e-3)[..., None], then.shade)
+
+
+def _warped(field: npt.NDArray[Any], flow: FloatArray) -> npt.NDArray[Any]:
+    """A crop or a field of it, each pixel taken from where the flow says."""
+    size = len(field)
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    where = (x + flow[..., 0] * size, y + flow[..., 1] * size)
+    return cv2.remap(field, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _is_grey(crop: npt.NDArray[np.uint8]) -> bool:

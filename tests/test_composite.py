@@ -7,7 +7,7 @@ import pytest
 
 from facepaint import align
 from facepaint.composite import composite
-from facepaint.lab.data.topology import mean_face
+from facepaint.mesh import mean_face
 from facepaint.methods import Strokes
 from facepaint.segment import face_mask
 

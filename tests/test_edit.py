@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from facepaint import BLENDSHAPES, EXPRESSIONS, Box, Edit, EditError, Face
-from facepaint.change import change, choose
+from facepaint import BLENDSHAPES, EXPRESSIONS, Box, Edit, EditError, Face, rig
+from facepaint.change import _PROTOTYPES, change, choose, parts
 from facepaint.edit import parse_face
 
 RNG = np.random.default_rng(0)
@@ -38,8 +38,15 @@ def test_full_strength_reaches_the_target_but_for_the_gaze(to: str) -> None:
     kept = own & (face.blendshapes > TARGETS[to])
     far = 1.1 if to == "happy" else 1.0
     wanted = np.clip(face.blendshapes + far * (TARGETS[to] - face.blendshapes), 0, 1)
+    for name, score in _PROTOTYPES.get(to, {}).items():
+        for i in rig.places(name):
+            wanted[i] = max(wanted[i], score) if score else 0
+            if kept[i] and score > face.blendshapes[i]:
+                assert reached[i] == pytest.approx(score)
+            gaze[i] |= kept[i]  # looked at here
     assert np.allclose(reached[~gaze & ~kept], wanted[~gaze & ~kept], atol=1e-6)
-    assert np.array_equal(reached[gaze | kept], face.blendshapes[gaze | kept])
+    still = np.array([n.startswith("eyeLook") for n in BLENDSHAPES])
+    assert np.array_equal(reached[still], face.blendshapes[still])
     assert (to == "neutral") == (not kept.any())
 
 
@@ -49,10 +56,15 @@ def test_a_trace_of_a_smile_in_an_expression_keeps_none() -> None:
     targets["angry"][[smile, brow]] = 0.15, 0.6
     face = replace(a_face(), blendshapes=np.full(52, 0.9, np.float32))
     asked = change(Edit("angry"), face, targets)
+    assert asked[smile] == pytest.approx(-0.9), "its prototype has none at all"
+    assert asked[brow] == pytest.approx(0.1), "and of lowered brows all that there is"
+    targets["surprised"] = targets["angry"].copy()  # which has no prototype
+    targets["angry"] = np.zeros(52, np.float32)
+    asked = change(Edit("surprised"), face, targets)
     assert asked[smile] == pytest.approx(0.15 - 0.9) and asked[brow] == 0
     # nor where all that it raises is little: what another raises far more is that one's
-    targets["angry"][[smile, brow]], targets["happy"][smile] = (0.15, 0.2), 0.8
-    asked = change(Edit("angry"), face, targets)
+    targets["surprised"][[smile, brow]], targets["happy"][smile] = (0.15, 0.2), 0.8
+    asked = change(Edit("surprised"), face, targets)
     assert asked[smile] == pytest.approx(0.15 - 0.9) and asked[brow] == 0
     assert change(Edit("happy"), face, targets)[smile] == 0
 
@@ -99,6 +111,45 @@ def test_a_pair_is_both_of_its_muscles_and_wins_over_the_expression() -> None:
     other = BLENDSHAPES.index("jawForward")
     whole = face.blendshapes + change(Edit("happy"), face, TARGETS)
     assert reached[other] == whole[other]
+
+
+def test_network_and_rig_share_a_change() -> None:
+    """What the network makes, and then the rig, is the whole; a muscle alone is the rig's."""
+    face = replace(a_face(), blendshapes=np.full(52, 0.2, np.float32))
+    for edit in (Edit("sad"), Edit("happy", 0.6, set={"noseSneer": 0.7}), Edit(set={"jawLeft": 1})):
+        have, by_network, by_rig = parts(edit, face, TARGETS)
+        assert np.array_equal(have, face.blendshapes)
+        assert np.allclose(by_rig - have, change(edit, face, TARGETS))
+    have, by_network, by_rig = parts(Edit(set={"noseSneerLeft": 0.7}), face, TARGETS)
+    assert np.array_equal(by_network, have) and (by_rig != have).sum() == 1
+    # a muscle that is let go belongs to what the photo shows, which the network knows
+    have, by_network, by_rig = parts(Edit(set={"browDown": 0.0}), face, TARGETS)
+    assert np.array_equal(by_network, by_rig) and (by_rig != have).sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "network"),
+    [(0.8, 0.8, 0.8), (0.8, 0.5, 0.5), (0.8, None, 0.2), (0.0, 0.8, None), (0.0, 0.0, 0.0)],
+)
+def test_of_a_smile_the_network_makes_what_both_sides_share(
+    left: float, right: float | None, network: float | None
+) -> None:
+    face = replace(a_face(), blendshapes=np.full(52, 0.2, np.float32))
+    asked = {"mouthSmileLeft": left} | ({} if right is None else {"mouthSmileRight": right})
+    have, by_network, by_rig = parts(Edit(set=asked), face, TARGETS)
+    sides = rig.places("mouthSmile")
+    assert by_rig[sides] == pytest.approx([left, 0.2 if right is None else right])
+    if network is not None:
+        assert by_network[sides] == pytest.approx([network] * 2)
+    assert (by_network[sides] <= np.maximum(by_rig[sides], have[sides]) + 1e-6).all()
+
+
+def test_regions_hold_prototypes_too() -> None:
+    face = a_face()
+    _, by_network, by_rig = parts(Edit("angry", regions=("mouth",)), face, TARGETS)
+    brow = rig.places("browDown")
+    assert np.array_equal(by_rig[brow], face.blendshapes[brow])
+    assert np.array_equal(by_network[brow], face.blendshapes[brow])
 
 
 @pytest.mark.parametrize(

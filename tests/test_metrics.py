@@ -8,8 +8,9 @@ import pytest
 
 pytest.importorskip("torch", reason="the lab's extra is not installed")
 
-from facepaint.lab.data.topology import head_turn, mean_face
+from facepaint.lab.data.topology import head_turn
 from facepaint.lab.measure import metrics
+from facepaint.mesh import mean_face
 
 RNG = np.random.default_rng(0)
 

@@ -264,9 +264,12 @@ def test_the_class_loss_is_a_weighted_cross_entropy() -> None:
 
 
 def test_the_name_of_an_edit(portrait: np.ndarray) -> None:
-    sad = EXPRESSIONS.index("sad")
-    assert np.array_equal(named(facepaint.Edit("sad")), np.eye(7, dtype=np.float32)[sad])
-    assert named(facepaint.Edit("sad", 1.5, set={"jawOpen": 0.3}))[sad] == 1.5
+    happy, sad = (EXPRESSIONS.index(e) for e in ("happy", "sad"))
+    assert np.array_equal(named(facepaint.Edit("happy")), np.eye(7, dtype=np.float32)[happy])
+    assert named(facepaint.Edit("happy", 1.5, set={"jawOpen": 0.3}))[happy] == 1.5
+    # beside a prototype less, but in proportion
+    one, more = (named(facepaint.Edit("sad", s))[sad] for s in (0.5, 1.5))
+    assert 0 < one < 0.5 and more == pytest.approx(3 * one)
     assert not named(facepaint.Edit("sad", 0.0)).any()
     assert not named(facepaint.Edit("sad", regions=("mouth",))).any()
     assert not named(facepaint.Edit(set={"jawOpen": 0.3})).any()
@@ -337,13 +340,13 @@ def test_a_name_is_asked_of_a_face_that_shows_it_already(
     """Its blendshapes are those of the target, so that only the name is left."""
     knowing = facepaint.load()
     (face,) = knowing.faces(portrait)
-    target = np.array(knowing.cards["painter"]["expressions"]["sad"], np.float32)
-    sad = dataclasses.replace(face, blendshapes=target)
+    target = np.array(knowing.cards["painter"]["expressions"]["surprised"], np.float32)
+    reached = dataclasses.replace(face, blendshapes=target)
     photo = facepaint.Photo.read(portrait)
-    made = knowing.repaint(photo, [(sad, facepaint.Edit("sad"))]).pixels
+    made = knowing.repaint(photo, [(reached, facepaint.Edit("surprised"))]).pixels
     assert not np.array_equal(made, portrait)
     forgot = facepaint.load(weights_with(tmp_path / "forgot", that_forgot_names))
-    without = forgot.repaint(photo, [(sad, facepaint.Edit("sad"))]).pixels
+    without = forgot.repaint(photo, [(reached, facepaint.Edit("surprised"))]).pixels
     assert np.array_equal(without, portrait)
 
 

@@ -35,13 +35,13 @@ from facepaint.errors import LabError  # noqa: E402
 from facepaint.lab import commands, features, loop, recipe  # noqa: E402
 from facepaint.lab.data import drawn  # noqa: E402
 from facepaint.lab.data import windows as window_sets  # noqa: E402
-from facepaint.lab.data.topology import mean_face  # noqa: E402
 from facepaint.lab.data.windows import WindowSamples, WindowSet, soft_cover, worsened  # noqa: E402
 from facepaint.lab.export import export  # noqa: E402
 from facepaint.lab.features import Pyramid  # noqa: E402
 from facepaint.lab.measure import refiner as measure  # noqa: E402
 from facepaint.lab.methods import refiner as method_file  # noqa: E402
 from facepaint.lab.methods.refiner import RefinerMethod, RefinerSettings  # noqa: E402
+from facepaint.mesh import mean_face  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 
+import facepaint  # noqa: E402
+from facepaint import motion, rig  # noqa: E402
 from facepaint.align import CROP  # noqa: E402
 from facepaint.face import (  # noqa: E402
     BLENDSHAPES,
-    EXPRESSIONS,
     INNER_LIPS,
     LANDMARKS,
+    LEFT_BROW,
     LEFT_EYE,
     LEFT_IRIS,
+    RIGHT_BROW,
     RIGHT_EYE,
     RIGHT_IRIS,
 )
-from facepaint.lab.data import drawn, rig  # noqa: E402
-from facepaint.lab.data.samples import Samples, _slid  # noqa: E402
-from facepaint.lab.data.topology import (  # noqa: E402
-    mean_face,
-    mirrored_blendshapes,
-    mirrored_landmarks,
-)
+from facepaint.lab.data import drawn  # noqa: E402
+from facepaint.lab.data.topology import mirrored_blendshapes  # noqa: E402
 from facepaint.lab.measure import muscles  # noqa: E402
-from facepaint.lab.methods.painter import PainterSettings  # noqa: E402
+from facepaint.mesh import mean_face, mirrored_landmarks  # noqa: E402
 from facepaint.methods import Strokes  # noqa: E402
 
 FACE = mean_face()
@@ -136,62 +135,99 @@ def test_moves_turn_and_grow_with_the_face() -> None:
     assert np.abs(upright @ matrix.T - turned).max() < 1e-5
 
 
-def test_prototypes_raise_and_take_away() -> None:
-    mean = np.full(len(BLENDSHAPES), 0.3, np.float32)
-    sad = rig.marked("sad", mean)
-    changed = rig.of_prototype("sad")
-    assert (sad[~changed] == mean[~changed]).all()
-    assert sad[BLENDSHAPES.index("mouthFrownLeft")] == pytest.approx(0.5)
-    assert sad[BLENDSHAPES.index("mouthSmileRight")] == 0
-    assert (rig.marked("sad", np.ones_like(mean))[changed] >= 0.99).sum() == changed.sum() - 2
-    assert (rig.marked("happy", mean) == mean).all() and not rig.of_prototype("happy").any()
-    means = np.tile(mean, (len(EXPRESSIONS), 1))
-    assert (rig.all_marked(means)[EXPRESSIONS.index("sad")] == sad).all()
-    assert set(rig.PROTOTYPES) < set(EXPRESSIONS)
-    assert all(rig.of_prototype(e).sum() >= len(p) for e, p in rig.PROTOTYPES.items())
+# --- the flow that follows it
 
 
-def test_sliders_ask_for_few_muscles_and_for_one_side() -> None:
-    rng = np.random.default_rng(0)
-    have = rng.uniform(0, 0.2, len(BLENDSHAPES)).astype(np.float32)
-    changes = np.array([(_slid(rng, have) != have) for _ in range(400)])
-    assert changes.sum(1).min() >= 1 and changes.sum(1).max() <= 6
-    assert changes[:, 1:].any(0).all() and not changes[:, 0].any()  # all but "_neutral"
-    left, right = (BLENDSHAPES.index(f"mouthSmile{side}") for side in ("Left", "Right"))
-    assert (changes[:, left] & ~changes[:, right]).any()
-    assert (changes[:, left] & changes[:, right]).any()
+def at(flow: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The flow at points in crop units."""
+    x, y = ((points * len(flow) - 0.5).astype(np.float32)).T
+    got = cv2.remap(flow, np.ascontiguousarray(x), np.ascontiguousarray(y), cv2.INTER_LINEAR)
+    return np.asarray(got).reshape(-1, 2)
 
 
-def test_samples_of_muscles_go_where_the_rig_says() -> None:
-    settings = PainterSettings(pairs=0.25, muscles=1.0, data="drawn")
-    samples = Samples(settings, drawn.draw(0, people=8))
-    rows = samples.draw(np.random.default_rng(0), 16)
-    slid = [r for r in rows if r["slid"]]
-    assert len(slid) == 12 and not any(r["paired"] or r["name"].any() for r in slid)
-    for r in slid:
-        move = rig.move(r["points"], r["blendshapes"], r["asked"])
-        assert np.allclose(r["asked_points"], r["points"] + move, atol=1e-6)
-        unknown = ~samples.known
-        assert (r["shown"][unknown] == r["blendshapes"][unknown]).all()
-        assert (r["shown"][~unknown] == r["asked"][~unknown]).all()
-    none = Samples(PainterSettings(pairs=0.25, data="drawn"), drawn.draw(0, people=8))
-    assert not any(r["slid"] for r in none.draw(np.random.default_rng(0), 16))
+@pytest.mark.parametrize(
+    "name", ["browDown", "browInnerUp", "mouthFrown", "mouthSmileLeft", "noseSneer", "cheekPuff"]
+)
+def test_the_flow_takes_landmarks_where_the_rig_says(name: str) -> None:
+    want = asked(**{name: 0.8})
+    shifts = rig.move(FACE, NOTHING, want)
+    flow = motion.motion(FACE, NOTHING, want, CROP).flow
+    far = np.linalg.norm(shifts, axis=1)
+    led = far > 0.3 * far.max()
+    got = -at(flow, FACE + shifts)
+    along = (got[led] * shifts[led]).sum() / np.square(shifts[led]).sum()
+    assert along == pytest.approx(1, abs=0.1)
+    assert np.linalg.norm(flow[2, 2]) < 0.01 and flow.dtype == np.float32
 
 
-def test_a_named_expression_adds_its_prototype() -> None:
-    """Two asked alike but for a muscle of the prototype: landmarks differ by the rig's move."""
-    samples = Samples(PainterSettings(data="drawn"), drawn.draw(0, people=8))
-    source = samples._seen(int(samples._pool[0]), np.eye(2, 3, dtype=np.float32), False)
-    samples.moves[EXPRESSIONS.index("angry")] = 0.01  # as if someone had shown it
-    name = np.zeros(len(EXPRESSIONS), np.float32)
-    name[EXPRESSIONS.index("angry")] = 1
-    place = BLENDSHAPES.index("browDownLeft")
-    less = samples.targets[EXPRESSIONS.index("angry")].copy()
-    more = less.copy()
-    less[place], more[place] = 0.6, 0.9
-    apart = samples._points(source, more, name) - samples._points(source, less, name)
-    assert np.allclose(apart, rig.move(source.points, less, more), atol=1e-5)
-    assert apart[285, 1] > 0
+def test_a_lid_slides_over_the_eye_which_stays() -> None:
+    """A picture whose eye is white and whose iris is black, half closed: the lid's skin is over
+    the upper half, and what is seen of the iris has not moved."""
+    size = 512
+    eye = FACE[list(LEFT_EYE)] * size
+    picture = np.full((size, size), 120, np.uint8)
+    cv2.fillPoly(picture, [np.rint(eye).astype(np.int32)], 255)
+    middle = (eye.min(0) + eye.max(0)) / 2
+    cv2.circle(picture, tuple(int(v) for v in middle), 5, 0, -1)
+    flow = motion.motion(FACE, NOTHING, asked(eyeBlinkLeft=0.5), size).flow
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    out = cv2.remap(picture, x + flow[..., 0] * size, y + flow[..., 1] * size, cv2.INTER_LINEAR)
+    column = int(middle[0]) + 12  # beside the iris
+    top, bottom = (int(v) for v in (eye[:, 1].min(), eye[:, 1].max()))
+    seen, was = (int((p[top - 2 : bottom + 2, column] > 200).sum()) for p in (out, picture))
+    assert 0.35 * was < seen < 0.65 * was
+    iris = cv2.dilate((picture < 60).astype(np.uint8), np.ones((3, 3))) > 0
+    left = (out < 60) & (y > middle[1] - 8) & (y < middle[1] + 8)
+    assert left.any() and not (left & ~iris).any()
+    other = FACE[list(RIGHT_EYE)]
+    assert np.abs(at(flow, other)).max() < 1e-6
+    closed = motion.motion(FACE, NOTHING, asked(eyeBlink=1.0), size).flow
+    out = cv2.remap(picture, x + closed[..., 0] * size, y + closed[..., 1] * size, cv2.INTER_LINEAR)
+    assert (out > 200).sum() < 0.5 * (picture > 200).sum()  # the rest is painted over
+    wide = motion.motion(FACE, NOTHING, asked(eyeWide=1.0), size).flow
+    out = cv2.remap(picture, x + wide[..., 0] * size, y + wide[..., 1] * size, cv2.INTER_LINEAR)
+    assert (out > 200).sum() > 1.2 * (picture > 200).sum()
+
+
+def test_where_lids_meet_the_upper_ones_edge_is_painted() -> None:
+    closed = motion.motion(FACE, NOTHING, asked(eyeBlinkLeft=1.0), CROP)
+    half = motion.motion(FACE, NOTHING, asked(eyeBlinkLeft=0.5), CROP)
+    assert not half.seam.any() and closed.seam.max() > 0.9
+    y, x = np.nonzero(closed.seam > 0.5)
+    eye = FACE[list(LEFT_EYE)] * CROP
+    assert (abs(x - eye[:, 0].mean()) < np.ptp(eye[:, 0])).all()
+    assert (y > eye[:, 1].mean() - 2).all() and (y < eye[:, 1].max() + 2).all()
+    taken = y + 0.5 + closed.edge[y, x, 1] * CROP  # where from: above the open eye
+    assert (taken < eye[:, 1].mean()).all()
+
+
+def test_nothing_asked_nothing_moves() -> None:
+    assert not motion.motion(FACE, NOTHING, NOTHING, CROP).flow.any()
+    beside = motion.motion(
+        FACE + np.float32(3), NOTHING, asked(eyeBlink=1.0, jawLeft=1.0), CROP
+    ).flow
+    assert np.isfinite(beside).all() and np.abs(beside).max() < 1
+
+
+def test_a_wink_through_the_whole_edit(astronaut: np.ndarray) -> None:
+    """One eye changes, the other does not by a bit; the same from a smile's left half."""
+    painter = facepaint.load()
+    face = painter.faces(astronaut)[0]
+    for muscle, here, there in (
+        ("eyeBlinkLeft", LEFT_EYE, RIGHT_EYE),
+        ("browDownRight", RIGHT_BROW, LEFT_BROW),
+    ):
+        out = painter.edit(astronaut, set={muscle: 1.0}, faces=[0])
+        apart = np.abs(out.astype(int) - astronaut).max(-1)
+
+        def near(points: tuple[int, ...], apart: np.ndarray = apart) -> int:
+            low, high = (f(face.landmarks[list(points)], 0).astype(int) for f in (np.min, np.max))
+            return int(apart[low[1] : high[1] + 1, low[0] : high[0] + 1].max())
+
+        assert near(here) > 20 and near(there) <= 1
+
+
+# --- how it is measured
 
 
 class _Perfect:

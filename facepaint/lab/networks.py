@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from facepaint.align import CROP
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LANDMARKS
-from facepaint.lab.data.topology import mean_face
+from facepaint.mesh import mean_face
 
 
 def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Conv2d:

@@ -26,8 +26,8 @@ from facepaint.lab.data.datasets import Portrait
 from facepaint.lab.data.faces import WIDE, WIDE_PIXELS, FaceSet
 from facepaint.lab.data.scenes import SceneSet
 from facepaint.lab.data.split import is_held_out
-from facepaint.lab.data.topology import mean_face
 from facepaint.lab.data.windows import WindowSet, row
+from facepaint.mesh import mean_face
 from facepaint.refine import SIZE
 
 _BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))

@@ -13,7 +13,7 @@ from facepaint.change import GAZE
 from facepaint.errors import LabError
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, FACE_OVAL, LANDMARKS, FloatArray
 from facepaint.lab.data.faces import FaceSet
-from facepaint.lab.data.topology import mean_face, mirrored_landmarks
+from facepaint.mesh import mean_face, mirrored_landmarks
 
 # Points that an expression hardly moves: irises' places by the eye corners, bridge, forehead.
 STILL = (33, 133, 263, 362, 168, 6, 197, 195, 10, 109, 338, 67, 297)

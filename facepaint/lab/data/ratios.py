@@ -15,7 +15,7 @@ from facepaint.align import CROP
 from facepaint.face import EXPRESSIONS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FloatArray
 from facepaint.lab.data import moves
 from facepaint.lab.data.faces import FaceSet, cut
-from facepaint.lab.data.topology import mean_face
+from facepaint.mesh import mean_face
 from facepaint.segment import face_mask
 
 _DARK = 8.0  # added to grey values 0 to 255, or the ratios of dark skin would be noise

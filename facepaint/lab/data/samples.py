@@ -13,7 +13,6 @@ from facepaint.align import CROP
 from facepaint.change import GAZE
 from facepaint.errors import LabError
 from facepaint.face import (
-    BLENDSHAPES,
     EXPRESSIONS,
     INNER_LIPS,
     LEFT_EYE,
@@ -21,16 +20,10 @@ from facepaint.face import (
     RIGHT_EYE,
     FloatArray,
 )
-from facepaint.lab.data import augment, moves, ratios, rig, teeth
+from facepaint.lab.data import augment, moves, ratios, teeth
 from facepaint.lab.data.faces import FaceSet, mirror
-from facepaint.lab.data.topology import (
-    SMILING,
-    fill,
-    head_turn,
-    mirrored_blendshapes,
-    mirrored_landmarks,
-)
-from facepaint.names import PAIRS
+from facepaint.lab.data.topology import SMILING, fill, head_turn, mirrored_blendshapes
+from facepaint.mesh import mirrored_landmarks
 from facepaint.segment import face_mask
 
 _NOSE = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64)
@@ -38,14 +31,8 @@ HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
 _ALL = range(len(EXPRESSIONS))
 _OF_MUSCLES = 0.5  # of how far the others move, for those whose head's motion is taken out
 _DEEPEST = 0.22  # shade, a little less than the painter can give
-_PAIRED = {b for pair in PAIRS.values() for b in pair}
-_SLIDERS = [  # the places of each muscle, or pair of them, that a person would move
-    tuple(BLENDSHAPES.index(b) for b in names)
-    for names in (*PAIRS.values(), *((b,) for b in BLENDSHAPES[1:] if b not in _PAIRED))
-]
 OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
 _A_SMILE = 0.35  # the mean of SMILING from which on a face smiles
-_SHOWN = 0.05  # a score that one training face in a hundred reaches, where a muscle is known
 _TURNED = 0.35  # `head_turn` from which on a head is turned: no two photos of a person show such
 
 
@@ -64,8 +51,6 @@ class Shares(Protocol):
     def overshoot(self) -> float: ...
     @property
     def turned(self) -> float: ...
-    @property
-    def muscles(self) -> float: ...
     @property
     def poles(self) -> float: ...
     @property
@@ -96,8 +81,7 @@ class Samples:
     targets: what is asked for each of EXPRESSIONS, float32 [7, 52]. linear: the map from a change
     of blendshapes to landmark moves. moves, ratios: those of each of EXPRESSIONS, [7, 478, 2] and
     [7, 128, 128] (`facepaint.lab.data.ratios`). teeth: how bright they are in smiles, None where
-    that is not known, and without relays, which alone take it. known: which blendshapes training
-    faces show at all, [52]; a reader and a critic know nothing of the others.
+    that is not known, and without relays, which alone take it.
     """
 
     def __init__(self, shares: Shares, faces: FaceSet) -> None:
@@ -105,8 +89,7 @@ class Samples:
         train = ~faces.held_out & faces.is_face & np.isfinite(faces.blendshapes[:, 0])
         self._pool = np.flatnonzero(train)
         self._people = moves.people(faces, train)
-        self._means = moves.expression_targets(faces, train)
-        self.targets = rig.all_marked(self._means)
+        self.targets = moves.expression_targets(faces, train)
         self.linear = moves.fit(faces, self._people)
         self.moves = moves.expression_moves(faces, self._people)
         self.ratios = ratios.ratio_images(faces, self._people, self.moves)
@@ -121,7 +104,6 @@ class Samples:
         relayed = {HAPPY, NEUTRAL, *_relayed(shares.relayed)}
         self._begin = {e: rows for e, rows in begin.items() if len(rows) and e in relayed}
         self._by_set = {str(s): np.flatnonzero(train & (faces.sources == s)) for s in sets}
-        self.known = np.quantile(faces.blendshapes[self._pool], 0.99, 0) > _SHOWN
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
 
     def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
@@ -154,16 +136,11 @@ class Samples:
         jitter = augment.random_frame(rng, 5, 0.06, 0.02)
         look, flip = augment.Look.draw(rng, 0.7), rng.random() < 0.5
         source = self._seen(i, jitter, flip)
-        slid = not paired and not relay and rng.random() < self._shares.muscles
         if paired:
             still = moves.still_frame(f.landmarks[i], f.landmarks[j])
             partner = self._seen(j, align.chain(align.invert(still), jitter), flip)
             asked, points = partner.blendshapes, partner.points
             name = one_hot(f.expressions[j] if f.expressions[j] != f.expressions[i] else -1)
-        elif slid:
-            partner, name = source, one_hot(-1)
-            asked = _slid(rng, source.blendshapes)
-            points = source.points + rig.move(source.points, source.blendshapes, asked)
         else:
             partner = source
             asked, name = self._ask(rng, source.blendshapes, wanted)
@@ -181,8 +158,6 @@ class Samples:
             "points": source.points,
             "blendshapes": source.blendshapes,
             "asked": asked.astype(np.float32),
-            "shown": np.where(self.known, asked, source.blendshapes).astype(np.float32),
-            "slid": np.bool_(slid),
             "name": name,
             "asked_points": points.astype(np.float32),
             "paired": np.bool_(paired),
@@ -233,10 +208,7 @@ class Samples:
         still = moves.moved(source.points, have, rest, self.linear)
         marked = self._shares.marked * (_OF_MUSCLES if e in moves.CLOSED else 1.0)
         moved = still + strength * marked / far * self.moves[e]
-        # the prototype, beyond what the mean of the photos has of it
-        plain = have + strength * (self._means[e] - have)
-        plain = np.where(rig.of_prototype(EXPRESSIONS[e]), np.clip(plain, 0, 1), asked)
-        return np.asarray(moved + rig.move(source.points, plain, asked), np.float32)
+        return np.asarray(moved, np.float32)
 
     def _folds(self, source: _Seen, points: FloatArray, name: FloatArray) -> dict[str, Any]:
         """The shade that a single asked by name shall have at its new landmarks, and whether it is
@@ -281,8 +253,6 @@ class Samples:
         else:
             pool = self._pool if name < 0 else self._labelled[name]
             want = self._faces.blendshapes[int(rng.choice(pool))].copy()
-            if name in OTHERS:
-                want = rig.marked(EXPRESSIONS[name], want)
         if rng.random() < 0.8:  # mostly the gaze stays
             want[GAZE] = have[GAZE]
         whole = 0.5 if wanted is None else 0.8
@@ -301,18 +271,6 @@ class Samples:
         if mostly in poles and rng.random() < 0.9:
             return mostly
         return int(rng.choice(poles))
-
-
-def _slid(rng: np.random.Generator, have: FloatArray) -> FloatArray:
-    """Blendshapes [52] as sliders are moved: one to three muscles or pairs of them, mostly to more
-    than the face shows, the others left as they are."""
-    asked = have.copy()
-    for k in rng.choice(len(_SLIDERS), int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15])), False):
-        sides = list(_SLIDERS[k])
-        if len(sides) > 1 and rng.random() < 0.6:
-            sides = [int(rng.choice(sides))]
-        asked[sides] = rng.uniform(0.3, 1) if rng.random() < 0.85 else 0
-    return asked
 
 
 def _relayed(names: str) -> list[int]:

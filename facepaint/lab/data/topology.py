@@ -1,33 +1,15 @@
-"""The mean face and the symmetry of the face mesh, as the lab needs them."""
+"""What the lab needs of the face mesh beside the mean face."""
 
 from __future__ import annotations
-
-from functools import cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facepaint.align import CROP, EYE_DISTANCE, EYE_Y
+from facepaint.align import CROP
 from facepaint.face import BLENDSHAPES, FloatArray
 
 SMILING = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]
-
-
-@cache
-def _table() -> npt.NDArray[np.float64]:
-    return np.loadtxt(Path(__file__).with_name("mean_face.csv"), delimiter=",")
-
-
-def mean_face() -> FloatArray:
-    """Landmarks of a mean frontal face in crop units, float32 [478, 2]."""
-    return (_table()[:, :2] * EYE_DISTANCE + [0.5, EYE_Y]).astype(np.float32)
-
-
-def mirrored_landmarks() -> npt.NDArray[np.intp]:
-    """For each landmark the one that takes its place in a mirrored photo, [478]."""
-    return _table()[:, 2].astype(np.intp)
 
 
 def mirrored_blendshapes() -> npt.NDArray[np.intp]:

@@ -34,7 +34,8 @@ from facepaint.lab.data import augment, datasets, moves
 from facepaint.lab.data.datasets import Portrait
 from facepaint.lab.data.faces import cached, mirror
 from facepaint.lab.data.split import is_held_out
-from facepaint.lab.data.topology import fill, mirrored_blendshapes, mirrored_landmarks
+from facepaint.lab.data.topology import fill, mirrored_blendshapes
+from facepaint.mesh import mirrored_landmarks
 from facepaint.methods import Method
 from facepaint.refine import SIZE, cover_of, windows
 from facepaint.segment import face_mask

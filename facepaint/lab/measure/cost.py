@@ -22,7 +22,7 @@ from facepaint._version import __version__
 from facepaint.composite import composite
 from facepaint.edit import Edit
 from facepaint.face import Box, Face
-from facepaint.lab.data.topology import mean_face
+from facepaint.mesh import mean_face
 from facepaint.methods import Method
 from facepaint.models import WEIGHTS
 from facepaint.segment import visible_face

@@ -147,10 +147,11 @@ def _same_run(out: Path, asked: dict[str, str]) -> None:
 
 def edited(method: Method, pixels: Pixels, face: Face, edit: Edit) -> Pixels:
     """A wide crop after the edit."""
-    after, crop = pixels.copy(), align.crop(pixels, INNER)
-    strokes = method(crop, face, edit)
+    after, frame = pixels.copy(), align.align(face.landmarks)
+    strokes = method(align.crop(pixels, frame), face, edit)
     if strokes is not None:
-        composite(after, INNER, strokes, face_mask(_in_crop(face)))
+        points = align.apply(align.invert(frame), face.landmarks)
+        composite(after, frame, strokes, face_mask(points))
     return after
 
 

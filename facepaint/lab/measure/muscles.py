@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facepaint import align
+from facepaint import align, rig
 from facepaint.edit import Edit
 from facepaint.face import BLENDSHAPES, LEFT_IRIS, RIGHT_IRIS, FloatArray
 from facepaint.lab import loop
-from facepaint.lab.data import rig
 from facepaint.lab.data.faces import INNER, FaceSet
 from facepaint.lab.measure.evaluate import edited, read_face, sources_for
 from facepaint.methods import Method

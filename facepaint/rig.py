@@ -1,11 +1,11 @@
 """Rig: how each muscle moves the landmarks of a face, written down rather than learned.
 
-Photos show some muscles often (a smile), some never (a wink, puffed cheeks), and most of them only
-together with others; a map fitted on photos therefore answers "nose sneer" with a smile. So each
-blendshape has its own move here, as in a rig of an animated face (Lewis et al. 2014, "Practice and
-Theory of Blendshape Facial Models"), of the size that its muscle has by the Facial Action Coding
-System (Ekman & Friesen 1978). What is written is for the person's left, the photo's right, and
-mirrored for the other side.
+Photos show some muscles often (a smile), some never (puffed cheeks), and most of them only together
+with others and on both sides; a network trained on photos answers "nose sneer" with a smile, and a
+wink with nothing. So each blendshape has its own move here, as in the rig of an animated face
+(Lewis et al. 2014, "Practice and Theory of Blendshape Facial Models"), of about the size that its
+muscle has by the Facial Action Coding System (Ekman & Friesen 1978). What is written is for the
+person's left, the photo's right, and mirrored for the other side.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from facepaint.face import (
     BLENDSHAPES,
-    EXPRESSIONS,
     INNER_LIPS,
     LANDMARKS,
     LEFT_EYE,
@@ -28,7 +27,7 @@ from facepaint.face import (
     RIGHT_IRIS,
     FloatArray,
 )
-from facepaint.lab.data.topology import mean_face, mirrored_landmarks
+from facepaint.mesh import mean_face, mirrored_landmarks
 
 
 class Pull(NamedTuple):
@@ -214,62 +213,41 @@ _UPPER_CREASE, _LOWER_CREASE = (
 )
 _CREASE = 0.4  # of a lid's move, of the skin next to it
 
-# What a named expression has at least, or, at 0, has not, beside the mean of the photos that show
-# it, whose blendshapes say little of brows and closed mouths: the action units of the emotion's
-# prototype (Friesen & Ekman 1983, EMFACS), as far as a blendshape stands for them.
-PROTOTYPES: dict[str, dict[str, float]] = {
-    "sad": {"browInnerUp": 0.55, "mouthFrown": 0.5, "mouthSmile": 0},
-    "angry": {"browDown": 0.6, "eyeWide": 0.2, "mouthPress": 0.3, "mouthSmile": 0},
-    "disgusted": {"noseSneer": 0.6, "browDown": 0.4, "mouthUpperUp": 0.3, "mouthSmile": 0},
-    "afraid": {
-        "browInnerUp": 0.65,
-        "eyeWide": 0.55,
-        "jawOpen": 0.25,
-        "mouthStretch": 0.4,
-        "mouthSmile": 0,
-    },
-}
-
-
-def marked(expression: str, blend: FloatArray) -> FloatArray:
-    """Blendshapes [..., 52] with the prototype of an expression, where it has one."""
-    result = blend.copy()
-    for name, score in PROTOTYPES.get(expression, {}).items():
-        for i in _places(name):
-            result[..., i] = np.maximum(result[..., i], score) if score else 0
-    return result
-
-
-def all_marked(means: FloatArray) -> FloatArray:
-    """The mean blendshapes of each of EXPRESSIONS, [7, 52], with their prototypes."""
-    return np.stack([marked(e, mean) for e, mean in zip(EXPRESSIONS, means, strict=True)])
-
-
-def of_prototype(expression: str) -> npt.NDArray[np.bool_]:
-    """Which blendshapes the prototype of an expression speaks of, [52]."""
-    told = np.zeros(len(BLENDSHAPES), bool)
-    told[[i for name in PROTOTYPES.get(expression, {}) for i in _places(name)]] = True
-    return told
-
 
 def move(points: FloatArray, have: FloatArray, want: FloatArray) -> FloatArray:
     """How far landmarks [478, 2] in crop units go when blendshapes [52] go from `have` to `want`,
     float32 [478, 2]; upright or tilted as the eyes of the face are."""
+    shifts = pulled(points, have, want)
+    for side, (upper, lower) in enumerate(lids(have, want)):
+        _shut(shifts, points, _eye(side), upper, lower)
+    return shifts
+
+
+def pulled(points: FloatArray, have: FloatArray, want: FloatArray) -> FloatArray:
+    """The same of all but lids."""
     across = points[LEFT_IRIS] - points[RIGHT_IRIS]
     turn = np.array([across, (-across[1], across[0])], np.float32)  # of length 1: the irises
     shifts = np.tensordot(want - have, _fields(), 1) @ turn
-    for side, ending in enumerate(("Left", "Right")):
-        for name, (upper, lower) in _LIDS.items():
+    close = float((want - have)[BLENDSHAPES.index("mouthClose")])
+    _shut(shifts, points, _mouth(), 0.4 * close, 0.6 * close)
+    return np.asarray(shifts, np.float32)
+
+
+def lids(have: FloatArray, want: FloatArray) -> tuple[tuple[float, float], ...]:
+    """How far the upper lid of the person's left eye, then of the right one, goes down and the
+    lower one up, each of the open eye's height."""
+    found = []
+    for ending in ("Left", "Right"):
+        upper = lower = 0.0
+        for name, (down, up) in _LIDS.items():
             i = BLENDSHAPES.index(name + ending)
             change = float(want[i] - have[i])
-            if change:
-                # of what is left to close
-                part = change / max(0.2, 1 - float(have[i])) if change > 0 else change
-                _shut(shifts, points, _eye(side), part * upper, part * lower)
-    close = float((want - have)[BLENDSHAPES.index("mouthClose")])
-    if close:
-        _shut(shifts, points, _mouth(), 0.4 * close, 0.6 * close)
-    return np.asarray(shifts, np.float32)
+            # of what is left to close
+            part = change / max(0.2, 1 - float(have[i])) if change > 0 else change
+            upper, lower = upper + part * down, lower + part * up
+        over = max(1.0, upper + lower)  # lids meet and go no farther
+        found.append((upper / over, lower / over))
+    return tuple(found)
 
 
 class _Slit(NamedTuple):
@@ -353,7 +331,7 @@ def _field(spots: dict[int, _Spot]) -> FloatArray:
     parts = _parts()
     weight = np.exp(-0.5 * (apart / reach) ** 2) * ~_apart(parts[:, None], parts[None, places])
     total = weight.sum(1, keepdims=True)
-    mixed = weight @ pulls / np.maximum(total, 1e-9) * weight.max(1, keepdims=True)
+    mixed = weight @ pulls / np.maximum(total, 1)
     mixed[places] = pulls
     return np.asarray(mixed, np.float32)
 
@@ -384,5 +362,6 @@ def _apart(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDAr
     return np.asarray(split, bool)
 
 
-def _places(name: str) -> list[int]:
+def places(name: str) -> list[int]:
+    """Where a muscle, or both of a pair, stand among the blendshapes."""
     return [i for i, b in enumerate(BLENDSHAPES) if b in (name, f"{name}Left", f"{name}Right")]

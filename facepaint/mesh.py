@@ -1,0 +1,27 @@
+"""The mean face and the symmetry of the face mesh."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from facepaint.align import EYE_DISTANCE, EYE_Y
+from facepaint.face import FloatArray
+
+
+@cache
+def _table() -> npt.NDArray[np.float64]:
+    return np.loadtxt(Path(__file__).with_name("mean_face.csv"), delimiter=",")
+
+
+def mean_face() -> FloatArray:
+    """Landmarks of a mean frontal face in crop units, float32 [478, 2]."""
+    return (_table()[:, :2] * EYE_DISTANCE + [0.5, EYE_Y]).astype(np.float32)
+
+
+def mirrored_landmarks() -> npt.NDArray[np.intp]:
+    """For each landmark the one that takes its place in a mirrored photo, [478]."""
+    return _table()[:, 2].astype(np.intp)
