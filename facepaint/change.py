@@ -34,7 +34,7 @@ _CLEAR = {"happy": 1.1}
 # it, whose blendshapes say little of brows and closed mouths: the action units of the emotion's
 # prototype (Friesen & Ekman 1983, EMFACS), as far as a blendshape stands for them.
 _PROTOTYPES: Mapping[str, Mapping[str, float]] = {
-    "sad": {"browInnerUp": 0.9, "browDown": 0.3, "mouthFrown": 0.9, "mouthSmile": 0},
+    "sad": {"browInnerUp": 1.0, "browDown": 0.3, "mouthFrown": 1.0, "mouthSmile": 0},
     "angry": {
         "browDown": 1.0,
         "eyeWide": 0.3,
@@ -42,18 +42,12 @@ _PROTOTYPES: Mapping[str, Mapping[str, float]] = {
         "mouthPress": 0.3,
         "mouthSmile": 0,
     },
-    "disgusted": {"noseSneer": 0.5, "browDown": 0.7, "mouthUpperUp": 0.4, "mouthSmile": 0},
-    "afraid": {
-        "browInnerUp": 0.9,
-        "eyeWide": 0.8,
-        "mouthStretch": 0.4,
-        "jawOpen": 0.25,
-        "mouthSmile": 0,
-    },
+    "disgusted": {"noseSneer": 0.4, "browDown": 0.9, "mouthUpperUp": 0.4, "mouthSmile": 0},
+    "afraid": {"browInnerUp": 0.9, "eyeWide": 0.8, "jawOpen": 0.25, "mouthSmile": 0},
 }
 # How much of its name the network is told beside a prototype: with it, less of the name is read as
 # the expression as often, and more as the same person.
-_TOLD = {"sad": 0.6, "angry": 0.6, "disgusted": 0.7, "afraid": 0.8}
+_TOLD = {"sad": 0.4, "angry": 0.4, "disgusted": 0.5, "afraid": 0.6}
 # What needs a mouth's inside, which a rig has not: set by name, both sides of it are the network's.
 _OF_THE_NETWORK = ("mouthSmile", "jawOpen")
 Targets = Mapping[str, npt.NDArray[np.float32]]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from facepaint import align
 from facepaint.align import CROP
 from facepaint.change import change
-from facepaint.composite import composite
+from facepaint.composite import composite, enlarge
 from facepaint.edit import Edit
 from facepaint.errors import LabError
 from facepaint.face import (
@@ -37,7 +37,7 @@ from facepaint.lab.data.split import is_held_out
 from facepaint.lab.data.topology import fill, mirrored_blendshapes
 from facepaint.mesh import mirrored_landmarks
 from facepaint.methods import Method
-from facepaint.refine import SIZE, cover_of, windows
+from facepaint.refine import SIZE, windows
 from facepaint.segment import face_mask
 
 Pixels = npt.NDArray[np.uint8]
@@ -196,14 +196,16 @@ class WindowSamples:
         i, part, pose = self._pick(rng)
         crop, points = self._view(i, pose)
         blend = self._faces.blendshapes[i][self._mirror[1] if pose.flip else slice(None)]
-        mask, strokes, face = face_mask(points), None, _face(points * SIZE, blend)
+        strokes, face = None, _face(points * SIZE, blend)
+        frame = align.align(face.landmarks)
+        mask = face_mask(align.apply(align.invert(frame), face.landmarks))
         while strokes is None:  # None where the face is as asked already
             edit = Edit(str(rng.choice(list(self._targets))))
-            strokes = self._method(align.crop(crop, FRAME), face, edit)
+            strokes = self._method(align.crop(crop, frame), face, edit)
         shown = blend + change(edit, face, self._targets)
-        painted = crop.copy()
-        composite(painted, FRAME, strokes, mask)
-        cover = cover_of(strokes, mask)
+        painted, whole = crop.copy(), slice(0, SIZE)
+        composite(painted, frame, strokes, mask)
+        cover = np.clip(enlarge(strokes.mask * mask, frame, whole, whole)[..., 0], 0, 1)
         return self._sample(rng, part, points, (painted, crop, crop), cover, False, shown)
 
     def _sample(
