@@ -34,7 +34,7 @@ _CLEAR = {"happy": 1.1}
 # it, whose blendshapes say little of brows and closed mouths: the action units of the emotion's
 # prototype (Friesen & Ekman 1983, EMFACS), as far as a blendshape stands for them.
 _PROTOTYPES: Mapping[str, Mapping[str, float]] = {
-    "sad": {"browInnerUp": 1.0, "browDown": 0.3, "mouthFrown": 1.0, "mouthSmile": 0},
+    "sad": {"browInnerUp": 0.9, "browDown": 0.3, "mouthFrown": 0.8, "mouthSmile": 0},
     "angry": {
         "browDown": 1.0,
         "eyeWide": 0.3,

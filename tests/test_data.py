@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 
 import pyarrow.parquet as pq  # noqa: E402
 
-from facepaint import align  # noqa: E402
+from facepaint import align, mesh  # noqa: E402
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS  # noqa: E402
 from facepaint.lab.data import (  # noqa: E402
     augment,
@@ -178,7 +178,7 @@ def test_people_are_split_not_photos() -> None:
 
 
 def test_mirroring_twice_is_nothing() -> None:
-    points, blend = topology.mirrored_landmarks(), topology.mirrored_blendshapes()
+    points, blend = mesh.mirrored_landmarks(), topology.mirrored_blendshapes()
     assert np.array_equal(points[points], np.arange(478))
     assert np.array_equal(blend[blend], np.arange(52))
     assert points[61] == 291 and points[RIGHT_IRIS] == LEFT_IRIS
@@ -187,9 +187,9 @@ def test_mirroring_twice_is_nothing() -> None:
 
 
 def test_a_mean_face_is_its_own_mirror() -> None:
-    order = topology.mirrored_landmarks(), topology.mirrored_blendshapes()
-    _, flipped, _ = mirror(align.IDENTITY, topology.mean_face(), np.zeros(52, np.float32), order)
-    assert np.abs(flipped - topology.mean_face()).max() < 1e-3
+    order = mesh.mirrored_landmarks(), topology.mirrored_blendshapes()
+    _, flipped, _ = mirror(align.IDENTITY, mesh.mean_face(), np.zeros(52, np.float32), order)
+    assert np.abs(flipped - mesh.mean_face()).max() < 1e-3
 
 
 def test_a_jittered_crop_and_its_landmarks_agree() -> None:
@@ -224,10 +224,10 @@ def test_a_crop_is_cut_alike_on_host_and_device() -> None:
     """Turned, scaled, moved and mirrored; the rounding of the host is all that differs."""
     made, rng = drawn.draw(0, people=4), np.random.default_rng(0)
     rows = np.flatnonzero(made.is_face)[:6]
-    order = topology.mirrored_landmarks(), topology.mirrored_blendshapes()
+    order = mesh.mirrored_landmarks(), topology.mirrored_blendshapes()
     frames = [augment.random_frame(rng, 18, 0.14, 0.06) for _ in rows]
     blend = np.zeros(52, np.float32)
-    frames[::2] = [mirror(f, topology.mean_face(), blend, order)[0] for f in frames[::2]]
+    frames[::2] = [mirror(f, mesh.mean_face(), blend, order)[0] for f in frames[::2]]
     wanted = np.stack([cut(made.crops[i], f) for i, f in zip(rows, frames, strict=True)])
     wide, given = torch.from_numpy(made.crops[rows]), torch.from_numpy(np.stack(frames))
     got = render.cut(wide, given).permute(0, 2, 3, 1).numpy() * 255
@@ -323,7 +323,7 @@ def test_the_linear_map_finds_the_moves_that_were_drawn() -> None:
     for name in ("mouthSmileLeft", "mouthSmileRight"):
         smile[BLENDSHAPES.index(name)] = 0.5
     rest = np.zeros(52, np.float32)
-    moved = moves.moved(topology.mean_face(), rest, smile, linear) - topology.mean_face()
+    moved = moves.moved(mesh.mean_face(), rest, smile, linear) - mesh.mean_face()
     assert moved[61, 0] < -0.005 < 0.005 < moved[291, 0]  # the corners part
     assert (moved[[61, 291], 1] < -0.005).all()  # and rise
     assert np.abs(moved[[33, 263, 168]]).max() < 0.01  # the eyes stay
@@ -343,7 +343,7 @@ def test_moves_of_an_expression_are_those_that_were_drawn_alike_on_both_sides() 
 
 def test_the_motion_of_the_head_is_taken_out_of_closed_mouths() -> None:
     """A nod and brows that meet: the nod goes, the brows stay."""
-    mean = topology.mean_face()
+    mean = mesh.mean_face()
     nod = np.zeros((478, 2), np.float32)
     nod[:, 1] = 0.02 - 0.5 * np.square(mean[:, 0] - 0.5) - 0.1 * (mean[:, 1] - 0.4)
     brows = np.zeros_like(nod)
@@ -369,22 +369,22 @@ def test_a_ratio_image_holds_the_furrow_and_lies_where_the_face_is() -> None:
     groups = moves.people(made, made.is_face)
     found = ratios.ratio_images(made, groups, moves.expression_moves(made, groups))
     surprised = found[EXPRESSIONS.index("surprised")]
-    x, y = (topology.mean_face()[168] * 128).astype(int)
+    x, y = (mesh.mean_face()[168] * 128).astype(int)
     near = surprised[y - 2 : y + 2, x - 2 : x + 2]
     assert near.mean() == pytest.approx(np.log(0.6), abs=0.15)
     assert np.abs(surprised[y + 20, x - 20 : x - 10]).max() < 0.05  # skin that stayed
     assert np.array_equal(surprised, surprised[:, ::-1])
     assert not found[0].any() and not found[EXPRESSIONS.index("sad")].any()
     shift = np.array([10, -6], np.float32) / 128
-    laid = ratios.on_face(surprised, topology.mean_face() + shift)
+    laid = ratios.on_face(surprised, mesh.mean_face() + shift)
     moved = np.roll(surprised, (-6, 10), (0, 1))
     assert np.abs(laid - moved)[20:108, 20:108].mean() < 0.01
-    assert np.array_equal(ratios.on_face(surprised, topology.mean_face()), surprised)
+    assert np.array_equal(ratios.on_face(surprised, mesh.mean_face()), surprised)
 
 
 def test_a_ratio_image_follows_the_landmarks_of_a_turned_head() -> None:
     """Where a cheek is seen from the side, a furrow beside the mouth lies at its own landmarks."""
-    mean = topology.mean_face()
+    mean = mesh.mean_face()
     turned = mean.copy()
     nose = float(mean[1, 0])
     turned[:, 0] = nose + (mean[:, 0] - nose) * np.where(mean[:, 0] < nose, 0.5, 1.3)
