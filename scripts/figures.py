@@ -35,6 +35,16 @@ def there_and_back(painter: facepaint.Painter, pixels: Pixels) -> list[Pixels]:
     return [pixels, neutral, painter.edit(neutral, to="happy")]
 
 
+def asked(painter: facepaint.Painter, pixels: Pixels) -> dict[str, Pixels]:
+    """The photo made neutral, and of that named expressions and single muscles."""
+    neutral = painter.edit(pixels, to="neutral")
+    made = {name: painter.edit(neutral, to=name) for name in ("sad", "angry", "disgusted")}
+    made |= {name: painter.edit(neutral, to=name) for name in ("afraid", "surprised")}
+    wink = painter.edit(pixels, set={"eyeBlinkLeft": 1})
+    one = painter.edit(neutral, set={"browOuterUpLeft": 1, "mouthSmileLeft": 0.8})
+    return made | {"eyeBlinkLeft=1": wink, "one brow, half a smile": one}
+
+
 def steps(painter: facepaint.Painter, pixels: Pixels) -> dict[str, Pixels]:
     """What each step of an edit sees or makes."""
     (face,) = painter.faces(pixels)
@@ -95,6 +105,7 @@ def main() -> None:
     painter = facepaint.load()
     head = np.ascontiguousarray(facepaint.Photo.read(astronaut()).pixels[HEAD])
     save(np.hstack(there_and_back(painter, head)), IMAGES / "before-after.png")
+    save(labelled(asked(painter, head)), IMAGES / "expressions.png")
     save(labelled(steps(painter, head)), IMAGES / "how-it-works.png")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -217,7 +218,9 @@ def _local(faces: tuple[Face, Face], before: Pixels, after: Pixels) -> Row:
     moving = region_mask(face, INNER, ("mouth", "eyes", "brows"))
     skin = np.multiply(*(metrics.skin_mask(f.landmarks, shape) for f in faces))
     return {
-        "outside": metrics.greatest_change_outside(before, after, _inside(before.shape)),
+        "outside": metrics.greatest_change_outside(
+            before, after, _inside(before.shape, align.align(face.landmarks))
+        ),
         "change_255": metrics.mean_l1_255([before], [after]),
         "in_face": metrics.share_of_change_at(*crop, face_mask(_in_crop(face))),
         "at_features": metrics.share_of_change_at(*crop, moving),
@@ -341,9 +344,9 @@ def targets_of(method: Method) -> Targets | None:
     return {k: np.array(v, np.float32) for k, v in named.items()}
 
 
-def _inside(shape: tuple[int, ...]) -> FloatArray:
-    """1 where the crop lies in its wide crop: outside of it nothing may ever change."""
+def _inside(shape: tuple[int, ...], frame: FloatArray) -> FloatArray:
+    """1 where the crop of `frame` lies, and where it cuts a pixel: outside nothing may change."""
+    corners = align.apply(frame, np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)) - 0.5
     mask = np.zeros(shape[:2], np.float32)
-    low, high = (align.apply(INNER, np.array([[v, v]], np.float32))[0] for v in (0.0, 1.0))
-    mask[int(low[1]) : int(np.ceil(high[1])), int(low[0]) : int(np.ceil(high[0]))] = 1
-    return mask
+    cv2.fillConvexPoly(mask, np.rint(corners * 16).astype(np.int32), 1.0, shift=4)
+    return np.asarray(cv2.dilate(mask, np.ones((3, 3))), np.float32)
