@@ -29,7 +29,7 @@ GAZE = np.array([name.startswith("eyeLook") for name in BLENDSHAPES])
 _MAIN = 0.5
 # How far happy is asked for, of the way to the mean of the people who show it: the mean of many is
 # fainter than a face that one would name so.
-_CLEAR = {"happy": 1.1}
+_CLEAR = {"happy": 1.05}
 # What a named expression has at least, or, at 0, has not, beside the mean of the photos that show
 # it, whose blendshapes say little of brows and closed mouths: the action units of the emotion's
 # prototype (Friesen & Ekman 1983, EMFACS), as far as a blendshape stands for them.
@@ -69,7 +69,7 @@ def change(edit: Edit, face: Face, targets: Targets) -> FloatArray:
     it never lowers: a smile wider than the mean of all smiles is not made smaller by asking for
     happy. But the trace of a smile in angry or afraid faces does not keep one: a smile is happy's,
     which raises it several times as far.
-    Happy goes a tenth farther than its mean, and an expression with a prototype has that at least.
+    Happy goes a twentieth farther than its mean, and an expression with a prototype has that at least.
     The gaze stays but where it is set by name.
     """
     have, _, want = parts(edit, face, targets)
