@@ -69,7 +69,7 @@ def change(edit: Edit, face: Face, targets: Targets) -> FloatArray:
     it never lowers: a smile wider than the mean of all smiles is not made smaller by asking for
     happy. But the trace of a smile in angry or afraid faces does not keep one: a smile is happy's,
     which raises it several times as far.
-    Happy goes a twentieth farther than its mean, and an expression with a prototype has that at least.
+    Happy goes a twentieth farther than its mean; an expression with a prototype has that at least.
     The gaze stays but where it is set by name.
     """
     have, _, want = parts(edit, face, targets)

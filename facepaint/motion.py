@@ -25,10 +25,8 @@ _BETWEEN = 4  # points on a contour for each of its landmarks
 _MOVING = 150.0  # how much more a point weighs for each crop side that it moves
 _WIDTHS = ((0.8, 1.0), (2.5, 1e-2), (6.0, 1e-3), (14.0, 1e-4))  # pixels of 128; their weights
 _SOFT = 0.7  # the same: finer than that no flow changes, or enlarging it would overshoot
-_MEET, _THICK = (
-    0.6,
-    0.8,
-)  # from where on closing lids meet, of the height; their line, pixels of 128
+_MEET = 0.6  # of an eye's height: from there on closing lids meet
+_THICK = 0.8  # pixels of 128: half of the line where they do
 _LID = 0.5  # of an eye's width: how far up and down skin gives way to a lid
 
 
