@@ -113,7 +113,7 @@ def _of_muscles(found: Mapping[str, Any]) -> list[str]:
     rows = {n: [f"{v[k]:.2f}" if k in v else "" for k in heads] for n, v in lines.items()}
     said = (
         f"Each muscle, or pair, raised by {found['raised_by']} on {found['faces']} neutral faces:"
-        " how far landmarks went along the [rig's](../../facepaint/lab/data/rig.py) move. Sizes in"
+        " how far landmarks went along the [rig's](../../facepaint/rig.py) move. Sizes in"
         " hundredths of the irises' distance, read by the free weights' reader, whose noise counts"
         " as moved elsewhere."
     )
