@@ -82,11 +82,11 @@ def parts(edit: Edit, face: Face, targets: Targets) -> Parts:
     difference = _difference(edit, face, targets)
     marks = _PROTOTYPES.get(edit.to or "", {})
     marked = {i: score for name, score in marks.items() for i in rig.places(name)}
-    for i in (i for i, score in marked.items() if not score):
-        difference[i] = min(difference[i], -have[i])  # what must not be there goes with the rest
+    absent = [i for i, score in marked.items() if not score]
+    difference[absent] = -have[absent]  # what must not be there goes with the rest
     whole = difference.copy()
-    for i in (i for i, score in marked.items() if score):
-        whole[i] = max(whole[i], marked[i] - have[i])
+    for i, score in marked.items():
+        whole[i] = max(whole[i], score - have[i])
     for name, value in edit.set.items():
         i = BLENDSHAPES.index(name)
         whole[i] = value - have[i]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from facepaint import align
 from facepaint.face import FloatArray
 from facepaint.methods import Strokes
+from facepaint.motion import warped
 
 Pixels = npt.NDArray[np.uint8]
 _STRIP = 64  # rows made at once
@@ -148,11 +149,8 @@ def _painted(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArr
     """
     size = mask.shape[0]
     crop = align.crop(pixels, frame, size)
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    shift = strokes.flow * mask[..., None] * size
-    where = (np.ascontiguousarray(x + shift[..., 0]), np.ascontiguousarray(y + shift[..., 1]))
-    warped = cv2.remap(crop, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    lit = warped.astype(np.float32) * np.exp(strokes.shade * mask)[..., None]
+    moved = warped(crop, strokes.flow * mask[..., None]).astype(np.float32)
+    lit = moved * np.exp(strokes.shade * mask)[..., None]
     return np.asarray(np.clip(lit + 255 * strokes.paint, 0, 255), np.float32)
 
 

@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facepaint import align, motion
+from facepaint import align
 from facepaint.change import named, parts
 from facepaint.edit import Edit, unknown
 from facepaint.errors import EditError
 from facepaint.face import Face, FloatArray
 from facepaint.models import open_model
+from facepaint.motion import Motion, motion, warped
 from facepaint.names import BLENDSHAPES, EXPRESSIONS
 
 Pixels = npt.NDArray[np.uint8]
@@ -84,7 +85,7 @@ class PainterNetwork:
         first = None
         if (by_rig != by_network).any():
             points = align.apply(align.invert(align.align(face.landmarks)), face.landmarks)
-            first = _moved(crop, motion.motion(points, by_network, by_rig, len(crop)))
+            first = _moved(crop, motion(points, by_network, by_rig, len(crop)))
             crop = _composed(crop, first)
         asked = by_network - have
         if self._takes_names:
@@ -103,11 +104,11 @@ class PainterNetwork:
         return Strokes(**strokes)
 
 
-def _moved(crop: Pixels, by: motion.Motion) -> Strokes:
+def _moved(crop: Pixels, by: Motion) -> Strokes:
     """Strokes that move a crop: a flow, and paint where lids meet."""
     paint = np.zeros((*by.seam.shape, 3), np.float32)
     if by.seam.any():
-        shown, edge = (_warped(crop, f).astype(np.float32) for f in (by.flow, by.edge))
+        shown, edge = (warped(crop, f).astype(np.float32) for f in (by.flow, by.edge))
         paint += (edge - shown) / 255
     return Strokes(by.flow, by.seam, paint, np.zeros_like(by.seam))
 
@@ -115,25 +116,17 @@ def _moved(crop: Pixels, by: motion.Motion) -> Strokes:
 def _composed(crop: Pixels, strokes: Strokes) -> Pixels:
     """A crop after strokes that have no shade."""
     painted = 255 * strokes.mask[..., None] * strokes.paint
-    made = np.clip(np.rint(_warped(crop, strokes.flow) + painted), 0, 255)
+    made = np.clip(np.rint(warped(crop, strokes.flow) + painted), 0, 255)
     return np.asarray(made, np.uint8)
 
 
 def _both(first: Strokes, then: Strokes) -> Strokes:
     """Strokes, and others on what they make, as one."""
-    flow = then.flow + _warped(first.flow, then.flow)
-    before = _warped(first.mask[..., None] * first.paint, then.flow)
+    flow = then.flow + warped(first.flow, then.flow)
+    before = warped(first.mask[..., None] * first.paint, then.flow)
     paint = before + then.mask[..., None] * then.paint
-    mask = np.maximum(_warped(first.mask, then.flow), then.mask)
+    mask = np.maximum(warped(first.mask, then.flow), then.mask)
     return Strokes(flow, mask, paint / np.maximum(mask, 1e-3)[..., None], then.shade)
-
-
-def _warped(field: npt.NDArray[Any], flow: FloatArray) -> npt.NDArray[Any]:
-    """A crop or a field of it, each pixel taken from where the flow says."""
-    size = len(field)
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    where = (x + flow[..., 0] * size, y + flow[..., 1] * size)
-    return cv2.remap(field, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _is_grey(crop: npt.NDArray[np.uint8]) -> bool:

@@ -1,8 +1,8 @@
-"""Motion: the flow by which a crop follows the rig."""
+"""Motion: the flow by which a crop follows the rig, and a crop after a flow."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -51,15 +51,19 @@ def motion(points: FloatArray, have: FloatArray, want: FloatArray, size: int) ->
             lids.shut(eyes)
             lids.close(seam, edge)
     if eyes.any():
-        y, x = np.mgrid[:size, :size].astype(np.float32)
-        where = (x + skin[..., 0] * size, y + skin[..., 1] * size)
-        eyes, seam, edge = (
-            np.asarray(cv2.remap(f, *where, cv2.INTER_LINEAR), np.float32)
-            for f in (eyes, seam, edge)
-        )
+        eyes, seam, edge = (warped(f, skin) for f in (eyes, seam, edge))
     flow, to_edge = (np.dstack([skin[..., 0], skin[..., 1] + down / size]) for down in (eyes, edge))
     soft = cv2.GaussianBlur(flow, (0, 0), _SOFT * size / CROP, borderType=cv2.BORDER_REPLICATE)
     return Motion(np.asarray(soft, np.float32), seam, np.asarray(to_edge, np.float32))
+
+
+def warped(field: npt.NDArray[Any], flow: FloatArray) -> npt.NDArray[Any]:
+    """A crop, or a field over it, [S, S, …], each pixel taken from where a flow [S, S, 2] says;
+    linear."""
+    size = len(field)
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    where = (x + flow[..., 0] * size, y + flow[..., 1] * size)
+    return cv2.remap(field, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _skin(points: FloatArray, shifts: FloatArray, size: int) -> FloatArray:

@@ -26,7 +26,7 @@ WINDOW = (96, 128)  # rows and columns of a window: .375 and .5 of the crop's si
 LEAST = 512.0  # pixels of the crop's side in the photo up to which a face is left: speed first
 DETAIL = 0.5  # of the residual that is added: whole, teeth that are only hinted at come out ragged
 _CENTRES = (OUTER_LIPS, RIGHT_EYE, LEFT_EYE)
-_FRAME = np.array([[SIZE, 0, 0], [0, SIZE, 0]], np.float32)  # of a crop of SIZE
+FRAME: FloatArray = np.array([[SIZE, 0, 0], [0, SIZE, 0]], np.float32)  # of a crop of SIZE
 _SOFT = 0.2  # of a window's sides, over which it fades in
 
 
@@ -77,7 +77,7 @@ def lay(
         return
     before = align.crop(pixels, frame, SIZE)
     painted = before.copy()
-    composite(painted, _FRAME, strokes, mask)
+    composite(painted, FRAME, strokes, mask)
     detail = residual(painted, before, cover_of(strokes, mask), landmarks, refiner)
     composite(pixels, frame, strokes, mask, detail)
 

@@ -28,6 +28,7 @@ from facepaint.face import (
     FloatArray,
 )
 from facepaint.mesh import mean_face, mirrored_landmarks
+from facepaint.names import PAIRS
 
 
 class Pull(NamedTuple):
@@ -364,4 +365,4 @@ def _apart(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDAr
 
 def places(name: str) -> list[int]:
     """Where a muscle, or both of a pair, stand among the blendshapes."""
-    return [i for i, b in enumerate(BLENDSHAPES) if b in (name, f"{name}Left", f"{name}Right")]
+    return [BLENDSHAPES.index(b) for b in PAIRS.get(name, (name,))]

@@ -38,8 +38,8 @@ def there_and_back(painter: facepaint.Painter, pixels: Pixels) -> list[Pixels]:
 def asked(painter: facepaint.Painter, pixels: Pixels) -> dict[str, Pixels]:
     """The photo made neutral, and of that named expressions and single muscles."""
     neutral = painter.edit(pixels, to="neutral")
-    made = {name: painter.edit(neutral, to=name) for name in ("sad", "angry", "disgusted")}
-    made |= {name: painter.edit(neutral, to=name) for name in ("afraid", "surprised")}
+    others = [e for e in facepaint.EXPRESSIONS if e not in ("neutral", "happy")]
+    made = {name: painter.edit(neutral, to=name) for name in others}
     wink = painter.edit(pixels, set={"eyeBlinkLeft": 1})
     one = painter.edit(neutral, set={"browOuterUpLeft": 1, "mouthSmileLeft": 0.8})
     return made | {"eyeBlinkLeft=1": wink, "one brow, half a smile": one}

@@ -64,16 +64,18 @@ def _said_of(numbers: Mapping[str, Any]) -> str:
     if "judge" not in numbers:
         return f"Held out: {numbers['split']}."
     judge = numbers["judge"]
-    right = ", ".join(f"{k} {v:.0%}" for k, v in judge["right_on_real"].items())
     said = (
         f"Held out: {numbers['split']}. Judge: {judge['features']}, right on real photos of these"
-        f" people: {right}. Identity: {numbers['identity']}."
+        f" people: {_right(judge)}. Identity: {numbers['identity']}."
     )
     if "second_judge" in numbers:
         other = numbers["second_judge"]
-        right = ", ".join(f"{k} {v:.0%}" for k, v in other["right_on_real"].items())
-        said += f" Second judge: {other['fitted']}; right on the same photos: {right}."
+        said += f" Second judge: {other['fitted']}; right on the same photos: {_right(other)}."
     return said
+
+
+def _right(judge: Mapping[str, Any]) -> str:
+    return ", ".join(f"{k} {v:.0%}" for k, v in judge["right_on_real"].items())
 
 
 def _of_edits(numbers: Mapping[str, Any]) -> list[str]:

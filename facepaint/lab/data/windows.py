@@ -37,11 +37,10 @@ from facepaint.lab.data.split import is_held_out
 from facepaint.lab.data.topology import fill, mirrored_blendshapes
 from facepaint.mesh import mirrored_landmarks
 from facepaint.methods import Method
-from facepaint.refine import SIZE, windows
+from facepaint.refine import FRAME, SIZE, windows
 from facepaint.segment import face_mask
 
 Pixels = npt.NDArray[np.uint8]
-FRAME: FloatArray = np.array([[SIZE, 0, 0], [0, SIZE, 0]], np.float32)  # of a crop of SIZE pixels
 _NATIVE = 0.8 * SIZE  # pixels of the crop's side in the photo; a smaller face is soft at SIZE
 _LABELLED = 0.35  # share of the faces that are drawn evenly from the labelled expressions
 _FORMAT = 1  # of the cache; raise it when what is stored changes

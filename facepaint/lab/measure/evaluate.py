@@ -170,7 +170,7 @@ def read_face(reader: Model, pixels: Pixels) -> Face:
     )
 
 
-def _in_crop(face: Face) -> FloatArray:
+def in_crop(face: Face) -> FloatArray:
     """The landmarks of a face of a wide crop in crop units."""
     return align.apply(align.invert(INNER), face.landmarks)
 
@@ -222,7 +222,7 @@ def _local(faces: tuple[Face, Face], before: Pixels, after: Pixels) -> Row:
             before, after, _inside(before.shape, align.align(face.landmarks))
         ),
         "change_255": metrics.mean_l1_255([before], [after]),
-        "in_face": metrics.share_of_change_at(*crop, face_mask(_in_crop(face))),
+        "in_face": metrics.share_of_change_at(*crop, face_mask(in_crop(face))),
         "at_features": metrics.share_of_change_at(*crop, moving),
         "sharpness": metrics.laplacian_energy_ratio(before, after, skin),
     }
@@ -264,7 +264,7 @@ def _reached(
         wanted = align.apply(laid, faces.landmarks[other])
         eyes = np.linalg.norm(wanted[[RIGHT_IRIS]] - wanted[[LEFT_IRIS]], axis=1)
         for name, face in read.items():
-            error = metrics.landmark_error(_in_crop(face)[None], wanted[None], eyes)
+            error = metrics.landmark_error(in_crop(face)[None], wanted[None], eyes)
             row[f"landmark_error{name}"] = error
         read["_of_real"] = read_face(tools.reader, np.array(faces.crops[other]))
         row["sharpness_of_real"] = _sharpness_of_real(faces, i, other)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facepaint import align, rig
+from facepaint import rig
 from facepaint.edit import Edit
 from facepaint.face import BLENDSHAPES, LEFT_IRIS, RIGHT_IRIS, FloatArray
 from facepaint.lab import loop
-from facepaint.lab.data.faces import INNER, FaceSet
-from facepaint.lab.measure.evaluate import edited, read_face, sources_for
+from facepaint.lab.data.faces import FaceSet
+from facepaint.lab.measure.evaluate import edited, in_crop, read_face, sources_for
 from facepaint.methods import Method
 from facepaint.models import Model
 from facepaint.names import PAIRS
@@ -76,7 +76,7 @@ class _Person:
         have, want = self.face.blendshapes, self.face.blendshapes.copy()
         for name, score in asked.items():
             want[BLENDSHAPES.index(name)] = score
-        crop = align.apply(align.invert(INNER), self.face.landmarks)
+        crop = in_crop(self.face)
         unit = np.linalg.norm(crop[LEFT_IRIS] - crop[RIGHT_IRIS])
         return np.asarray(rig.move(crop, have, want) / unit, np.float32)
 
@@ -85,7 +85,7 @@ class _Person:
         return {m: min(1.0, float(have[BLENDSHAPES.index(m)]) + _RAISE) for m in muscles}
 
     def _points(self, pixels: npt.NDArray[np.uint8]) -> FloatArray:
-        return align.apply(align.invert(INNER), read_face(self._judge, pixels).landmarks)
+        return in_crop(read_face(self._judge, pixels))
 
 
 def _of_slider(person: _Person, muscles: tuple[str, ...]) -> dict[str, float]:

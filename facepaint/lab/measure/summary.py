@@ -26,6 +26,7 @@ from facepaint.lab.measure import metrics
 from facepaint.lab.measure.distribution import Distance
 from facepaint.lab.measure.distribution import between as between_sets
 from facepaint.lab.measure.evaluate import SECOND, Row, Tools, held_out_of, stamp_of, start_of
+from facepaint.lab.measure.judge import Judge
 
 IDENTITY_RATIO = "identity_distance_ratio"
 LEAST = 10  # faces, for a group to be counted as the worst
@@ -259,20 +260,12 @@ def report(
         "method": tools.method.card["name"],
         "split": SPLIT,
         "faces": stamp_of(faces),
-        "judge": {
-            "features": tools.judge.features,
-            "fitted": tools.judge.fitted,
-            "right_on_real": tools.judge.accuracy,
-        },
+        "judge": _of_judge(tools.judge),
         "identity": embedder,
         "to": {},
     }
     if tools.second:
-        result["second_judge"] = {
-            "features": tools.second.features,
-            "fitted": tools.second.fitted,
-            "right_on_real": tools.second.accuracy,
-        }
+        result[_OTHER] = _of_judge(tools.second)
     for n, (to, some) in enumerate(rows.items(), 1):
         found = summary(some, to) | _real(faces, tools, to, some)
         found |= between_sets(faces, tools, to, some, distance)
@@ -283,6 +276,14 @@ def report(
         if listen:
             listen(n, len(rows), {})
     return result
+
+
+def _of_judge(judge: Judge) -> dict[str, Any]:
+    return {
+        "features": judge.features,
+        "fitted": judge.fitted,
+        "right_on_real": judge.accuracy,
+    }
 
 
 def _real(

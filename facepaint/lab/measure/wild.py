@@ -66,7 +66,7 @@ class Wild:
             beside = F.conv2d(x, self._weights[f"conv2d_{k + 2}/kernel"], stride=2)
             y = self._normed(self._separable(x, 2 * k - 1), 3 * k + 1).relu()
             y = self._normed(self._separable(y, 2 * k), 3 * k + 2)
-            y = F.max_pool2d(_padded(y, 2, -torch.inf), 3, 2)
+            y = F.max_pool2d(_padded(y), 3, 2)
             x = y + self._normed(beside, 3 * k)
         last = "conv2d_7"
         maps = F.conv2d(
@@ -87,12 +87,10 @@ class Wild:
         return F.batch_norm(x, mean, variance, gamma, beta, eps=1e-3)
 
 
-def _padded(x: Tensor, stride: int, value: float) -> Tensor:
-    """Padded as TensorFlow pads "same" for a window of 3: what is over goes right and below."""
-    size = x.shape[-1]
-    over = max((-(-size // stride) - 1) * stride + 3 - size, 0)
-    first = over // 2
-    return F.pad(x, (first, over - first) * 2, value=value)
+def _padded(x: Tensor) -> Tensor:
+    """Padded as TensorFlow pads "same" for the maximum of windows of 3, every second one: what is
+    over goes right and below."""
+    return F.pad(x, (x.shape[-1] % 2, 1) * 2, value=-torch.inf)
 
 
 def _views(crop: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
