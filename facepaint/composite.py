@@ -21,6 +21,7 @@ from facepaint.motion import warped
 Pixels = npt.NDArray[np.uint8]
 _STRIP = 64  # rows made at once
 _BARE = 1 / 512  # cover up to which paint is less than half a level
+_SPARSE = 5  # pixels of the photo for each of a field, from which on it is enlarged in two steps
 _LARGE = 512  # pixels of the crop's side; from there on detail is worth four times the work
 
 
@@ -65,19 +66,38 @@ def _strip(
     pixels: Pixels, frame: FloatArray, fields: _Fields, rows: slice, columns: slice
 ) -> Pixels:
     """Some rows of the result; they are few, so that what is computed stays near the processor."""
-    flow = np.clip(enlarge(fields.flow, frame, rows, columns), -1, 1)
+    made = pixels[rows, columns].copy()
+    over = enlarge(fields.over, frame, rows, columns)
+    inside = over[..., 2] > 1e-3
+    used = np.flatnonzero(inside.any(0))
+    if len(used):  # the face is an oval: what lies beside it is left alone
+        part = slice(int(used[0]), int(used[-1]) + 1)
+        columns = slice(columns.start + part.start, columns.start + part.stop)
+        painted = _lit(pixels, frame, fields, over[:, part], (rows, columns))
+        within = np.ascontiguousarray(inside[:, part]).astype(np.uint8)
+        made[:, part] = cv2.copyTo(painted, within, np.ascontiguousarray(made[:, part]))
+    return made
+
+
+def _lit(
+    pixels: Pixels,
+    frame: FloatArray,
+    fields: _Fields,
+    over: FloatArray,
+    place: tuple[slice, slice],
+) -> Pixels:
+    """Rows and columns of the photo, moved, lit and painted."""
+    flow = np.clip(enlarge(fields.flow, frame, *place), -1, 1)
     shift = cv2.transform(flow, np.ascontiguousarray(frame[:, :2]))
     large = align.side_of(frame) > _LARGE
     sampling = cv2.INTER_LANCZOS4 if large else cv2.INTER_CUBIC
-    result = _warp(pixels, np.asarray(shift, np.float32), rows, columns, sampling)
-    cover, gain, inside = cv2.split(enlarge(fields.over, frame, rows, columns))
+    result = _warp(pixels, np.asarray(shift, np.float32), *place, sampling)
+    cover, gain, _ = cv2.split(over)
     # in place, and whole pictures times whole pictures: NumPy spreads a channel over three slowly
     result *= cv2.merge([gain + 1] * 3)
-    _paint(result, np.asarray(cover, np.float32), frame, fields, (rows, columns))
+    _paint(result, np.asarray(cover, np.float32), frame, fields, place)
     np.clip(result, 0, 255, out=result)
-    made = np.rint(result, out=result).astype(np.uint8)
-    within = (np.asarray(inside) > 1e-3).astype(np.uint8)
-    return np.asarray(cv2.copyTo(made, within, pixels[rows, columns].copy()), np.uint8)
+    return np.asarray(np.rint(result, out=result).astype(np.uint8))
 
 
 def _paint(
@@ -118,12 +138,22 @@ def enlarge(field: FloatArray, frame: FloatArray, rows: slice, columns: slice) -
     if side < size / 1.5:  # a face smaller than the crop
         size = max(8, round(side))
         field = np.asarray(cv2.resize(field, (size, size), interpolation=cv2.INTER_AREA))
+    step = 1  # a cubic to every other pixel is enough where a field has many for each of its own
+    while side >= _SPARSE * size * 2 * step:
+        step *= 2
+    around = step > 1  # one more on each side, for what is linear between them
+    wide, high = columns.stop - columns.start, rows.stop - rows.start
+    w, h = (-(-n // step) + 2 * around for n in (wide, high))
     matrix = align.centred(frame, size)
     matrix[:, 2] -= (columns.start, rows.start)
-    wide, high = columns.stop - columns.start, rows.stop - rows.start
+    matrix /= step
+    matrix[:, 2] += around + 0.5 / step - 0.5
     out = cv2.warpAffine(
-        np.ascontiguousarray(field, np.float32), matrix, (wide, high), flags=cv2.INTER_CUBIC
+        np.ascontiguousarray(field, np.float32), matrix, (w, h), flags=cv2.INTER_CUBIC
     )
+    if step > 1:
+        out = cv2.resize(out, (w * step, h * step), interpolation=cv2.INTER_LINEAR)
+        out = out[step : step + high, step : step + wide]
     return np.asarray(out, np.float32).reshape(high, wide, -1)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from facepaint import align
-from facepaint.composite import composite
+from facepaint.composite import composite, enlarge
 from facepaint.mesh import mean_face
 from facepaint.methods import Strokes
 from facepaint.segment import face_mask
@@ -97,6 +98,37 @@ def test_rows_are_made_in_strips_that_do_not_show(monkeypatch: pytest.MonkeyPatc
     assert (made[16] != photo()).mean() > 0.1
     for rows in (16, 64):  # but for where a place in the photo is rounded the other way
         assert (made[rows] != made[10_000]).mean() < 4e-3
+
+
+@pytest.mark.parametrize("turn", [0, 0.35])
+def test_a_field_enlarged_in_two_steps_is_the_same_field(
+    turn: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the size on at which a field is enlarged cubically to some of the pixels only."""
+    field = np.random.default_rng(2).normal(0, 1, (S, S, 3)).astype(np.float32)
+    field = cv2.GaussianBlur(field, (0, 0), 2)
+    large, place = frame(2700, -300, -200, turn), (slice(500, 563), slice(300, 701))
+    two = enlarge(field, large, *place)
+    monkeypatch.setattr("facepaint.composite._SPARSE", np.inf)
+    one = enlarge(field, large, *place)
+    assert two.shape == one.shape == (63, 401, 3)
+    assert not np.array_equal(one, two) and np.abs(one - two).max() < 0.005 * np.ptp(field)
+
+
+def test_what_lies_beside_an_oval_is_left_out_of_its_rows() -> None:
+    """Columns without the mask are not made, and those with it do not depend on them."""
+    oval = np.zeros((S, S), np.float32)
+    cv2.ellipse(oval, (60, 64), (30, 55), 0, 0, 360, 1, -1)
+    wide = oval.copy()
+    wide[:, :4] = wide[:, -4:] = 2e-3  # enough for every row to be made from side to side
+    before, asked = photo(600), wild(4, paint=0.5, shade=0.2)
+    made = {}
+    for name, mask in (("oval", oval), ("wide", wide)):
+        made[name] = before.copy()
+        composite(made[name], frame(500, 40, 30), asked, mask)
+    inside = enlarge(oval[..., None], frame(500, 40, 30), slice(0, 600), slice(0, 600))[..., 0]
+    assert (made["oval"] == before)[inside < 1e-4].all()
+    assert (made["oval"] == made["wide"])[inside > 0.999].mean() > 0.98  # places are rounded
 
 
 @pytest.mark.parametrize("side", [40, 200, 700])
