@@ -49,7 +49,7 @@ _PROTOTYPES: Mapping[str, Mapping[str, float]] = {
 # the expression as often, and more as the same person.
 _TOLD = {"sad": 0.4, "angry": 0.4, "disgusted": 0.5, "afraid": 0.6}
 # What needs a mouth's inside, which a rig has not: set by name, both sides of it are the network's.
-_OF_THE_NETWORK = ("mouthSmile", "jawOpen")
+_OF_THE_NETWORK = ("mouthSmile", "jawOpen", "mouthUpperUp", "mouthLowerDown")
 Targets = Mapping[str, npt.NDArray[np.float32]]
 
 

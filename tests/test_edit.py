@@ -144,6 +144,18 @@ def test_of_a_smile_the_network_makes_what_both_sides_share(
     assert (by_network[sides] <= np.maximum(by_rig[sides], have[sides]) + 1e-6).all()
 
 
+@pytest.mark.parametrize("name", ["jawOpen", "mouthUpperUp", "mouthLowerDown"])
+def test_lips_that_part_are_the_networks_since_a_rig_has_no_teeth(name: str) -> None:
+    face = replace(a_face(), blendshapes=np.full(52, 0.2, np.float32))
+    have, by_network, by_rig = parts(Edit(set={name: 0.7}), face, TARGETS)
+    assert np.array_equal(by_network, by_rig)
+    assert np.flatnonzero(by_rig != have).tolist() == rig.places(name)
+    one = next(iter(Edit(set={name: 0.7}).set))
+    if one != name:  # of one side alone the network knows nothing
+        _, by_network, by_rig = parts(Edit(set={one: 0.7}), face, TARGETS)
+        assert np.array_equal(by_network, have) and (by_rig != have).sum() == 1
+
+
 def test_regions_hold_prototypes_too() -> None:
     face = a_face()
     _, by_network, by_rig = parts(Edit("angry", regions=("mouth",)), face, TARGETS)
