@@ -150,6 +150,8 @@ def test_identity_stands_between_real_photos_and_strangers(
     edited, real = np.median(both, 0)
     assert found["identity_distance_ratio"] == pytest.approx(edited / real)
     assert found["identity_distance_ratio_faces"] == len(both) > 1
+    low, high = found["identity_distance_ratio_interval"]
+    assert low < found["identity_distance_ratio"] < high
 
 
 def test_the_photo_copied_stands_beside_the_edit(tools: evaluate.Tools, tmp_path: Path) -> None:
