@@ -497,3 +497,29 @@ def test_a_step_with_relays_trains(build: Any, tmp_path: Path) -> None:
     loop.train(method, tmp_path)
     logged = (tmp_path / "log.jsonl").read_text()
     assert "pixels" in logged and "nan" not in logged.lower()
+
+
+# --- what the critic sees of skin
+
+
+def test_the_critic_sees_soft_skin_and_sharp_mouths_and_eyes(build: Any) -> None:
+    """So that it cannot have skin sharpened; as much of the real photo as of the result."""
+    method = build(soft_skin=1.5)
+    batch = method.sample(np.random.default_rng(3), 6, 0)
+    for parts, points in (("parts", batch["asked_points"]), ("real_parts", None)):
+        assert set(batch[parts].unique().tolist()) == {0.0, 1.0}
+        if points is not None:
+            for k in (159, 13):  # an upper lid, the upper lip
+                x, y = (points[:, k] * align.CROP).long().clamp(0, align.CROP - 1).T
+                assert batch[parts][torch.arange(6), y, x].all()
+    noise = torch.rand(6, 3, align.CROP, align.CROP, generator=torch.Generator().manual_seed(1))
+    for parts in (batch["parts"], batch["real_parts"]):
+        seen = method._as_seen(noise, parts)
+        sharp = -torch.nn.functional.max_pool2d(-parts[:, None], 5, 1, 2)[:, 0] > 0
+        skin = torch.nn.functional.max_pool2d(parts[:, None], 5, 1, 2)[:, 0] == 0
+        assert sharp.any() and skin.any()
+        both = seen.permute(0, 2, 3, 1), noise.permute(0, 2, 3, 1)
+        assert torch.allclose(both[0][sharp], both[1][sharp], atol=1e-5)
+        assert both[0][skin].var() < 0.1 * both[1][skin].var()
+        assert both[0][skin].mean() == pytest.approx(float(both[1][skin].mean()), abs=1e-2)
+    assert torch.equal(build()._as_seen(noise, batch["parts"]), noise)

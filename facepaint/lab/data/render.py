@@ -72,7 +72,7 @@ def light(pictures: Tensor, looks: Tensor) -> Tensor:
     x = (x * F.interpolate(parts["shade"].view(-1, 1, 8, 8), size=size, mode="bilinear")).clamp(
         0, 1
     )
-    soft = (_blur(parts["blur"], size) @ _shrink(parts["small"], size))[:, None]
+    soft = (blurring(parts["blur"], size) @ _shrink(parts["small"], size))[:, None]
     x = soft @ x @ soft.transpose(2, 3)
     x = (x + p["noise"] / 255 * torch.randn_like(x[0])).clamp(0, 1)
     return torch.where(p["quality"] > 0, jpeg(x, parts["quality"][:, 0]), x)
@@ -91,7 +91,7 @@ def _shrink(small: Tensor, size: int) -> Tensor:
     return up @ down
 
 
-def _blur(sigma: Tensor, size: int) -> Tensor:
+def blurring(sigma: Tensor, size: int) -> Tensor:
     """A Gaussian of `sigma` [N, 1] pixels as OpenCV cuts it off and mirrors it at borders, as a
     matrix [N, size, size]; the identity for 0."""
     sigma = sigma[..., None]

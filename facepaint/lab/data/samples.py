@@ -166,6 +166,8 @@ class Samples:
             "region": region(points, source.points) * (1 - nose(points)),
             "nose": nose(points),
             "opening": opening(points, source.points),
+            "parts": region(points, points),
+            "real_parts": region(other.points, other.points),
             "real_blendshapes": other.blendshapes,
         }
 

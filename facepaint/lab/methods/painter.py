@@ -44,7 +44,7 @@ from facepaint.lab import losses, precision
 from facepaint.lab.data import moves, teeth
 from facepaint.lab.data.faces import FaceSet, cut
 from facepaint.lab.data.named import by_set, faces_of_sources
-from facepaint.lab.data.render import render
+from facepaint.lab.data.render import blurring, render
 from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, Samples, one_hot
 from facepaint.lab.data.topology import SMILING
 from facepaint.lab.entry import Entry
@@ -85,10 +85,12 @@ class PainterSettings(Augmented):
     which the critic learns to name expressions. reader: a run, a checkpoint or an exported .onnx of
     the reader that judges results, "" for none. features: the critic looks through "mobilenet_v2",
     and pairs are compared there too; "" for a critic on pixels. critic_from: the step at which the
-    critic's voice begins. r1: weight of its gradient penalty, on pixels. region_limit: share of the
-    mouth and eyes that paint may cover for free. weight_*: of the losses; weight_class, of the
-    expression that the critic names in results, is for one that looks through features: a critic on
-    pixels names none."""
+    critic's voice begins. soft_skin: how far skin is blurred before the critic sees it, and pairs
+    are compared in features, the standard deviation in pixels; mouth and eyes are not. Without it
+    the critic has skin sharpened. r1: weight of its gradient penalty, on pixels. region_limit:
+    share of the mouth and eyes that paint may cover for free. weight_*: of the losses;
+    weight_class, of the expression that the critic names in results, is for one that looks through
+    features: a critic on pixels names none."""
 
     width: int = 16
     pairs: float = 0.5
@@ -107,6 +109,7 @@ class PainterSettings(Augmented):
     teacher: str = ""
     features: str = ""
     critic_from: int = 1000
+    soft_skin: float = 0.0
     r1: float = 0.2
     region_limit: float = 0.35
     weight_pixels: float = 1.0
@@ -178,7 +181,8 @@ class PainterMethod:
         strokes: Strokes = painter(source, torch.cat([change, batch["name"]], 1))
         result = compose(source, strokes, batch["face"])
         batch["result"] = result.detach()
-        maps = self._pyramid(result) if self._pyramid else []
+        seen = self._as_seen(result, batch["parts"])
+        maps = self._pyramid(seen) if self._pyramid else []
         batch |= {f"result_{i}": m.detach() for i, m in enumerate(maps)}
         parts = {
             "pixels": s.weight_pixels * self._pair_loss(result, batch),
@@ -200,9 +204,18 @@ class PainterMethod:
         if s.weight_cycle:
             parts["cycle"] = s.weight_cycle * _cycle_loss(painter, result, source, change, batch)
         if step >= s.critic_from:
-            parts |= self._judged(networks["critic"], maps or result * 2 - 1, batch)
+            parts |= self._judged(networks["critic"], maps or seen * 2 - 1, batch)
         total = torch.stack(list(parts.values())).sum()
         return total, parts | {"mask": strokes.mask.detach().mean()}
+
+    def _as_seen(self, pictures: Tensor, parts: Tensor) -> Tensor:
+        """Pictures [N, 3, S, S] with soft skin: all but the parts [N, S, S] that move most."""
+        if not self.settings.soft_skin:
+            return pictures
+        sigma = torch.full((1, 1), self.settings.soft_skin, device=pictures.device)
+        blur = blurring(sigma, pictures.shape[-1])
+        sharp, soft = F.avg_pool2d(parts[:, None], 5, 1, 2), blur @ pictures @ blur.transpose(1, 2)
+        return soft + sharp * (pictures - soft)
 
     @torch.no_grad()
     def _answer(self, teacher: Painter, batch: Batch) -> None:
@@ -264,7 +277,8 @@ class PainterMethod:
         assert self._pyramid is not None
         pairs = batch["paired"]
         with torch.no_grad():
-            wanted = self._pyramid(to_float(batch["partner"][pairs]))
+            partner = to_float(batch["partner"][pairs])
+            wanted = self._pyramid(self._as_seen(partner, batch["parts"][pairs]))
         weight = (batch["face"][pairs] * (1 + batch["region"][pairs]))[:, None]
         terms = [
             losses.weighted_l1(m[pairs], w, F.interpolate(weight, size=m.shape[-2:], mode="area"))
@@ -324,11 +338,12 @@ class PainterMethod:
         self, networks: Networks, batch: Batch, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         s, critic = self.settings, networks["critic"].requires_grad_(True)
-        seen: Tensor | list[Tensor] = to_float(batch["real"]) * 2 - 1
-        made: Tensor | list[Tensor] = batch["result"] * 2 - 1
+        real = self._as_seen(to_float(batch["real"]), batch["real_parts"])
+        seen: Tensor | list[Tensor] = real * 2 - 1
+        made: Tensor | list[Tensor] = self._as_seen(batch["result"], batch["parts"]) * 2 - 1
         if self._pyramid:
             with torch.no_grad():
-                seen = self._pyramid(to_float(batch["real"]))
+                seen = self._pyramid(real)
             made = [batch[f"result_{i}"] for i in range(len(seen))]
         on_real = critic(seen, batch["real_blendshapes"]).scores.float()
         on_made = critic(made, batch["asked"]).scores.float()
