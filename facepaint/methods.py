@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -101,7 +101,16 @@ class PainterNetwork:
         strokes = {name: np.asarray(value[0], np.float32) for name, value in out.items()}
         if _is_grey(crop):  # what is painted into a grey photo is grey
             strokes["paint"] = np.repeat(strokes["paint"].mean(-1, keepdims=True), 3, -1)
+        strokes["shade"] *= _headroom(crop, strokes)
         return Strokes(**strokes)
+
+
+def _headroom(crop: Pixels, strokes: Mapping[str, FloatArray]) -> FloatArray:
+    """How much of a shade that brightens is left where a crop is bright already, and would lose
+    its drawing to white; [S, S], 1 where the shade darkens."""
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    left = 1 - warped(grey, strokes["flow"]) ** 2
+    return np.asarray(np.where(strokes["shade"] > 0, left, 1), np.float32)
 
 
 def _moved(crop: Pixels, by: Motion) -> Strokes:
