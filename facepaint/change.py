@@ -39,15 +39,15 @@ _PROTOTYPES: Mapping[str, Mapping[str, float]] = {
         "browDown": 1.0,
         "eyeWide": 0.3,
         "noseSneer": 0.25,
-        "mouthPress": 0.3,
+        "mouthFrown": 0.3,
         "mouthSmile": 0,
     },
     "disgusted": {"noseSneer": 0.4, "browDown": 0.9, "mouthUpperUp": 0.4, "mouthSmile": 0},
-    "afraid": {"browInnerUp": 0.9, "eyeWide": 0.8, "jawOpen": 0.25, "mouthSmile": 0},
+    "afraid": {"browInnerUp": 0.7, "eyeWide": 1.0, "jawOpen": 0.25, "mouthSmile": 0},
 }
 # How much of its name the network is told beside a prototype: with it, less of the name is read as
 # the expression as often, and more as the same person.
-_TOLD = {"sad": 0.4, "angry": 0.4, "disgusted": 0.5, "afraid": 0.6}
+_TOLD = {"sad": 0.3, "angry": 0.3, "disgusted": 0.5, "afraid": 0.5}
 # What needs a mouth's inside, which a rig has not: set by name, both sides of it are the network's.
 _OF_THE_NETWORK = ("mouthSmile", "jawOpen", "mouthUpperUp", "mouthLowerDown")
 Targets = Mapping[str, npt.NDArray[np.float32]]
