@@ -43,12 +43,19 @@ _PROTOTYPES: Mapping[str, Mapping[str, float]] = {
         "mouthSmile": 0,
     },
     "disgusted": {"noseSneer": 0.4, "browDown": 0.9, "mouthUpperUp": 0.4, "mouthSmile": 0},
-    "afraid": {"browInnerUp": 0.7, "eyeWide": 1.0, "jawOpen": 0.25, "mouthSmile": 0},
+    "afraid": {
+        "browInnerUp": 0.7,
+        "eyeWide": 1.0,
+        "jawOpen": 0.4,
+        "mouthLowerDown": 0.4,
+        "mouthSmile": 0,
+    },
 }
 # How much of its name the network is told beside a prototype: with it, less of the name is read as
 # the expression as often, and more as the same person.
-_TOLD = {"sad": 0.3, "angry": 0.3, "disgusted": 0.5, "afraid": 0.5}
-# What needs a mouth's inside, which a rig has not: set by name, both sides of it are the network's.
+_TOLD = {"sad": 0.3, "angry": 0.3, "disgusted": 0.5, "afraid": 0.3}
+# What needs a mouth's inside, which a rig has not: set by name, or by a prototype, both sides of it
+# are the network's.
 _OF_THE_NETWORK = ("mouthSmile", "jawOpen", "mouthUpperUp", "mouthLowerDown")
 Targets = Mapping[str, npt.NDArray[np.float32]]
 
@@ -85,8 +92,11 @@ def parts(edit: Edit, face: Face, targets: Targets) -> Parts:
     absent = [i for i, score in marked.items() if not score]
     difference[absent] = -have[absent]  # what must not be there goes with the rest
     whole = difference.copy()
+    inside = {i for name in _OF_THE_NETWORK for i in rig.places(name)}
     for i, score in marked.items():
         whole[i] = max(whole[i], score - have[i])
+        if i in inside:
+            difference[i] = whole[i]
     for name, value in edit.set.items():
         i = BLENDSHAPES.index(name)
         whole[i] = value - have[i]

@@ -156,6 +156,14 @@ def test_lips_that_part_are_the_networks_since_a_rig_has_no_teeth(name: str) -> 
         assert np.array_equal(by_network, have) and (by_rig != have).sum() == 1
 
 
+def test_a_prototypes_open_mouth_is_the_networks_too() -> None:
+    face = replace(a_face(), blendshapes=np.full(52, 0.1, np.float32))
+    have, by_network, by_rig = parts(Edit("afraid"), face, TARGETS)
+    jaw, brow = rig.places("jawOpen"), rig.places("browInnerUp")
+    assert (by_network[jaw] == by_rig[jaw]).all() and (by_network[jaw] > have[jaw]).all()
+    assert (by_network[brow] < by_rig[brow]).all()
+
+
 def test_regions_hold_prototypes_too() -> None:
     face = a_face()
     _, by_network, by_rig = parts(Edit("angry", regions=("mouth",)), face, TARGETS)
