@@ -109,7 +109,7 @@ def _headroom(crop: Pixels, strokes: Mapping[str, FloatArray]) -> FloatArray:
     """How much of a shade that brightens is left where a crop is bright already, and would lose
     its drawing to white; [S, S], 1 where the shade darkens."""
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    left = 1 - warped(grey, strokes["flow"]) ** 2
+    left = 1 - warped(grey, strokes["flow"]) ** 4
     return np.asarray(np.where(strokes["shade"] > 0, left, 1), np.float32)
 
 
