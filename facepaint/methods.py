@@ -19,8 +19,10 @@ from facepaint.face import Face, FloatArray
 from facepaint.models import open_model
 from facepaint.motion import Motion, motion, warped
 from facepaint.names import BLENDSHAPES, EXPRESSIONS
+from facepaint.segment import region_mask
 
 Pixels = npt.NDArray[np.uint8]
+_FAINT, _FULL = 0.25, 0.75  # cover up to which paint on skin does not darken, and from which whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +84,9 @@ class PainterNetwork:
                 f"these weights make a face {' or '.join(known_to(self))}, not {edit.to}"
             )
         have, by_network, by_rig = parts(edit, face, self._targets)
-        first = None
+        first, frame = None, align.align(face.landmarks)
         if (by_rig != by_network).any():
-            points = align.apply(align.invert(align.align(face.landmarks)), face.landmarks)
+            points = align.apply(align.invert(frame), face.landmarks)
             first = _moved(crop, motion(points, by_network, by_rig, len(crop)))
             crop = _composed(crop, first)
         asked = by_network - have
@@ -92,17 +94,28 @@ class PainterNetwork:
             asked = np.concatenate([asked, named(edit)])
         if not asked.any():
             return first
-        then = self._painted(crop, asked.astype(np.float32))
+        then = self._painted(crop, asked.astype(np.float32), region_mask(face, frame, ("eyes",)))
         return then if first is None else _both(first, then)
 
-    def _painted(self, crop: Pixels, asked: FloatArray) -> Strokes:
-        """What the network makes of a crop."""
+    def _painted(self, crop: Pixels, asked: FloatArray, eyes: FloatArray) -> Strokes:
+        """What the network makes of a crop; eyes [S, S], where they are."""
         out = self._model(crops=crop[None], change=asked[None])
         strokes = {name: np.asarray(value[0], np.float32) for name, value in out.items()}
         if _is_grey(crop):  # what is painted into a grey photo is grey
             strokes["paint"] = np.repeat(strokes["paint"].mean(-1, keepdims=True), 3, -1)
+        strokes["paint"] = _without_smudges(strokes, eyes)
         strokes["shade"] *= _headroom(crop, strokes)
         return Strokes(**strokes)
+
+
+def _without_smudges(strokes: Mapping[str, FloatArray], eyes: FloatArray) -> FloatArray:
+    """Paint [S, S, 3] that darkens nothing which it covers faintly, but for eyes [S, S]: on cheeks
+    it is meant as a dimple and looks like a smudge; folds are the shade's."""
+    t = np.clip((strokes["mask"] - _FAINT) / (_FULL - _FAINT), 0, 1)
+    kept = np.maximum(t * t * (3 - 2 * t), eyes)[..., None]
+    paint = strokes["paint"]
+    darkens = paint.mean(-1, keepdims=True) < 0
+    return np.asarray(np.where(darkens, kept * paint, paint), np.float32)
 
 
 def _headroom(crop: Pixels, strokes: Mapping[str, FloatArray]) -> FloatArray:

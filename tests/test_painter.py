@@ -13,7 +13,7 @@ import facepaint
 import facepaint.names
 from facepaint import align
 from facepaint.face import MaskedBox
-from facepaint.methods import METHODS, _headroom
+from facepaint.methods import METHODS, _headroom, _without_smudges
 from facepaint.models import WEIGHTS, read_manifest
 
 
@@ -272,3 +272,17 @@ def test_what_is_bright_already_is_not_brightened_to_white() -> None:
     flow[..., 0] = 0.5  # the right half is taken from beyond the right, the left from the right
     assert (_headroom(crop, {"flow": flow, "shade": shade}) > 0.9).all()
     assert (_headroom(crop, {"flow": 0 * flow, "shade": -shade}) == 1).all()
+
+
+def test_paint_that_covers_skin_faintly_does_not_darken_it() -> None:
+    """But brightens it, and darkens eyes, and what it covers well."""
+    size = align.CROP
+    mask = np.full((size, size), 0.2, np.float32)
+    mask[:, 100:] = 0.9
+    eyes = np.zeros((size, size), np.float32)
+    eyes[:40] = 1
+    for paint, kept_on_skin in ((-0.3, 0.0), (0.3, 0.3)):
+        strokes = {"mask": mask, "paint": np.full((size, size, 3), paint, np.float32)}
+        left = _without_smudges(strokes, eyes)
+        assert left[50:, :100] == pytest.approx(kept_on_skin)
+        assert left[:40] == pytest.approx(paint) and left[:, 100:] == pytest.approx(paint)
