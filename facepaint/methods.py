@@ -22,6 +22,7 @@ from facepaint.names import BLENDSHAPES, EXPRESSIONS
 from facepaint.segment import region_mask
 
 Pixels = npt.NDArray[np.uint8]
+_FOLDS = 1.5  # how many times as deep folds are as the network has them
 _FAINT, _FULL = 0.25, 0.75  # cover up to which paint on skin does not darken, and from which whole
 
 
@@ -104,7 +105,7 @@ class PainterNetwork:
         if _is_grey(crop):  # what is painted into a grey photo is grey
             strokes["paint"] = np.repeat(strokes["paint"].mean(-1, keepdims=True), 3, -1)
         strokes["paint"] = _without_smudges(strokes, eyes)
-        strokes["shade"] *= _headroom(crop, strokes)
+        strokes["shade"] = _lit(crop, strokes)
         return Strokes(**strokes)
 
 
@@ -118,12 +119,14 @@ def _without_smudges(strokes: Mapping[str, FloatArray], eyes: FloatArray) -> Flo
     return np.asarray(np.where(darkens, kept * paint, paint), np.float32)
 
 
-def _headroom(crop: Pixels, strokes: Mapping[str, FloatArray]) -> FloatArray:
-    """How much of a shade that brightens is left where a crop is bright already, and would lose
-    its drawing to white; [S, S], 1 where the shade darkens."""
+def _lit(crop: Pixels, strokes: Mapping[str, FloatArray]) -> FloatArray:
+    """The shade [S, S] with deeper folds, since the mean of people's, which the network learned, is
+    fainter than theirs; and less of it where a crop is bright already, and would lose its drawing
+    to white."""
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    left = 1 - warped(grey, strokes["flow"]) ** 4
-    return np.asarray(np.where(strokes["shade"] > 0, left, 1), np.float32)
+    headroom = 1 - warped(grey, strokes["flow"]) ** 4
+    shade = strokes["shade"]
+    return np.asarray(shade * np.where(shade > 0, headroom, _FOLDS), np.float32)
 
 
 def _moved(crop: Pixels, by: Motion) -> Strokes:
