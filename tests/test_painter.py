@@ -13,7 +13,7 @@ import facepaint
 import facepaint.names
 from facepaint import align
 from facepaint.face import MaskedBox
-from facepaint.methods import _FOLDS, METHODS, _lit, _without_smudges
+from facepaint.methods import METHODS, _lit, _without_smudges
 from facepaint.models import WEIGHTS, read_manifest
 
 
@@ -260,18 +260,18 @@ def test_something_before_a_face_is_not_painted_over(
 
 
 def test_what_is_bright_already_is_not_brightened_to_white() -> None:
-    """And where a flow takes it from is what counts; what darkens is deeper everywhere."""
+    """And where a flow takes it from is what counts; folds are deeper everywhere."""
     size = align.CROP
     crop = np.full((size, size, 3), 60, np.uint8)
     crop[:, : size // 2] = 250
     flow = np.zeros((size, size, 2), np.float32)
     light, dark = np.s_[:, : size // 2 - 1], np.s_[:, size // 2 + 1 :]
     shade = np.full((size, size), 0.2, np.float32)
-    left = _lit(crop, {"flow": flow, "shade": shade}) / shade
+    left = _lit(crop, {"flow": flow, "shade": shade}, 1.5) / shade
     assert (left[light] < 0.1).all() and (left[dark] > 0.9).all() and (left <= 1).all()
     flow[..., 0] = 0.5  # the right half is taken from beyond the right, the left from the right
-    assert (_lit(crop, {"flow": flow, "shade": shade}) > 0.9 * shade).all()
-    assert _lit(crop, {"flow": 0 * flow, "shade": -shade}) == pytest.approx(-_FOLDS * shade)
+    assert (_lit(crop, {"flow": flow, "shade": shade}, 1.5) > 0.9 * shade).all()
+    assert _lit(crop, {"flow": 0 * flow, "shade": -shade}, 1.5) == pytest.approx(-1.5 * shade)
 
 
 def test_paint_that_covers_skin_faintly_does_not_darken_it() -> None:
