@@ -73,13 +73,13 @@ def _strip(
     if len(used):  # the face is an oval: what lies beside it is left alone
         part = slice(int(used[0]), int(used[-1]) + 1)
         columns = slice(columns.start + part.start, columns.start + part.stop)
-        painted = _lit(pixels, frame, fields, over[:, part], (rows, columns))
+        painted = _repainted(pixels, frame, fields, over[:, part], (rows, columns))
         within = np.ascontiguousarray(inside[:, part]).astype(np.uint8)
         made[:, part] = cv2.copyTo(painted, within, np.ascontiguousarray(made[:, part]))
     return made
 
 
-def _lit(
+def _repainted(
     pixels: Pixels,
     frame: FloatArray,
     fields: _Fields,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.change import named, parts
+from facepaint.change import depth_of_folds, named, parts
 from facepaint.edit import Edit, unknown
 from facepaint.errors import EditError
 from facepaint.face import Face, FloatArray
@@ -22,8 +22,6 @@ from facepaint.names import BLENDSHAPES, EXPRESSIONS
 from facepaint.segment import region_mask
 
 Pixels = npt.NDArray[np.uint8]
-# How many times as deep folds are as the network has them, in what presses skin together.
-_FOLDS = {"happy": 1.5, "sad": 1.5, "angry": 1.5, "disgusted": 1.5, "afraid": 1.5}
 _FAINT, _FULL = 0.25, 0.75  # cover up to which paint on skin does not darken, and from which whole
 
 
@@ -96,8 +94,8 @@ class PainterNetwork:
             asked = np.concatenate([asked, named(edit)])
         if not asked.any():
             return first
-        eyes, folds = region_mask(face, frame, ("eyes",)), _FOLDS.get(edit.to or "", 1.0)
-        then = self._painted(crop, asked.astype(np.float32), eyes, folds)
+        eyes = region_mask(face, frame, ("eyes",))
+        then = self._painted(crop, asked.astype(np.float32), eyes, depth_of_folds(edit))
         return then if first is None else _both(first, then)
 
     def _painted(self, crop: Pixels, asked: FloatArray, eyes: FloatArray, folds: float) -> Strokes:
@@ -122,9 +120,8 @@ def _without_smudges(strokes: Mapping[str, FloatArray], eyes: FloatArray) -> Flo
 
 
 def _lit(crop: Pixels, strokes: Mapping[str, FloatArray], folds: float) -> FloatArray:
-    """The shade [S, S] with folds so many times as deep, since the mean of people's, which the
-    network learned, is fainter than theirs; and less of it where a crop is bright already, and
-    would lose its drawing to white."""
+    """The shade [S, S] with folds so many times as deep, and less of it where a crop is bright
+    already, and would lose its drawing to white."""
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     headroom = 1 - warped(grey, strokes["flow"]) ** 4
     shade = strokes["shade"]
