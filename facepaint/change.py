@@ -4,7 +4,7 @@ which of it the painter's network makes, and which the rig.
 The network knows expressions, and muscles as they move in expressions; of a muscle alone, or of
 one side, photos have taught it little. So what is set by name is moved by the rig
 (`facepaint.rig`), and so are the prototypes of named expressions, beyond the mean of photos that
-the network knows.
+the network knows. But what opens a mouth the network makes, since a rig has no teeth.
 """
 
 from __future__ import annotations
@@ -54,12 +54,15 @@ _PROTOTYPES: Mapping[str, Mapping[str, float]] = {
 # How much of its name the network is told beside a prototype: with it, less of the name is read as
 # the expression as often, and more as the same person.
 _TOLD = {"sad": 0.3, "angry": 0.3, "disgusted": 0.5, "afraid": 0.3}
-# How many times as deep folds are as the network has them, where skin is pressed together: it
-# learned the mean of people's, which is fainter than theirs.
-_FOLDS = {"happy": 1.5, "sad": 1.5, "angry": 1.5, "disgusted": 1.5, "afraid": 1.5}
+# How many times as dark the network's shade is, where an expression presses skin together: its
+# folds are fainter than people's, whose mean it learned within narrow limits.
+_DEEPER = {"happy": 1.5, "sad": 1.5, "angry": 1.5, "disgusted": 1.5, "afraid": 1.5}
 # What needs a mouth's inside, which a rig has not: set by name, or by a prototype, both sides of it
 # are the network's.
-_OF_THE_NETWORK = ("mouthSmile", "jawOpen", "mouthUpperUp", "mouthLowerDown")
+_OF_THE_NETWORK = ("mouthSmile", "jawOpen", "mouthUpperUp")
+# The same, where the network has seen mouths open otherwise than in smiles: weights for happy and
+# neutral alone answer it with thicker lips.
+_OF_ONE_THAT_IS_SURPRISED = ("mouthLowerDown",)
 Targets = Mapping[str, npt.NDArray[np.float32]]
 
 
@@ -95,7 +98,8 @@ def parts(edit: Edit, face: Face, targets: Targets) -> Parts:
     absent = [i for i, score in marked.items() if not score]
     difference[absent] = -have[absent]  # what must not be there goes with the rest
     whole = difference.copy()
-    inside = {i for name in _OF_THE_NETWORK for i in rig.places(name)}
+    of_network = _OF_THE_NETWORK + (_OF_ONE_THAT_IS_SURPRISED if "surprised" in targets else ())
+    inside = {i for name in of_network for i in rig.places(name)}
     for i, score in marked.items():
         whole[i] = max(whole[i], score - have[i])
         if i in inside:
@@ -105,7 +109,7 @@ def parts(edit: Edit, face: Face, targets: Targets) -> Parts:
         whole[i] = value - have[i]
         if whole[i] < 0:
             difference[i] = whole[i]
-    for name in _OF_THE_NETWORK:
+    for name in of_network:
         sides = rig.places(name)
         if any(BLENDSHAPES[i] in edit.set for i in sides):
             shared = whole[sides].min() if (whole[sides] > 0).all() else 0
@@ -134,9 +138,9 @@ def named(edit: Edit) -> FloatArray:
     return name
 
 
-def depth_of_folds(edit: Edit) -> float:
-    """How many times as deep as the network has them folds shall be."""
-    return _FOLDS.get(edit.to or "", 1.0)
+def depth_of_shade(edit: Edit) -> float:
+    """How many times as dark as the network has it the shade shall be."""
+    return _DEEPER.get(edit.to or "", 1.0)
 
 
 def _difference(edit: Edit, face: Face, targets: Targets) -> npt.NDArray[np.float32]:

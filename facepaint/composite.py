@@ -21,7 +21,7 @@ from facepaint.motion import warped
 Pixels = npt.NDArray[np.uint8]
 _STRIP = 64  # rows made at once
 _BARE = 1 / 512  # cover up to which paint is less than half a level
-_SPARSE = 5  # pixels of the photo for each of a field, from which on it is enlarged in two steps
+_SPARSE = 5  # pixels that each of a field's has at least where it is enlarged in two steps
 _LARGE = 512  # pixels of the crop's side; from there on detail is worth four times the work
 
 
@@ -138,7 +138,7 @@ def enlarge(field: FloatArray, frame: FloatArray, rows: slice, columns: slice) -
     if side < size / 1.5:  # a face smaller than the crop
         size = max(8, round(side))
         field = np.asarray(cv2.resize(field, (size, size), interpolation=cv2.INTER_AREA))
-    step = 1  # a cubic to every other pixel is enough where a field has many for each of its own
+    step = 1  # a cubic to every second, fourth … pixel is enough where a field has many for each
     while side >= _SPARSE * size * 2 * step:
         step *= 2
     around = step > 1  # one more on each side, for what is linear between them

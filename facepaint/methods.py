@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.change import depth_of_folds, named, parts
+from facepaint.change import depth_of_shade, named, parts
 from facepaint.edit import Edit, unknown
 from facepaint.errors import EditError
-from facepaint.face import Face, FloatArray
+from facepaint.face import OUTER_LIPS, Face, FloatArray
 from facepaint.models import open_model
 from facepaint.motion import Motion, motion, warped
 from facepaint.names import BLENDSHAPES, EXPRESSIONS
@@ -23,6 +23,7 @@ from facepaint.segment import region_mask
 
 Pixels = npt.NDArray[np.uint8]
 _FAINT, _FULL = 0.25, 0.75  # cover up to which paint on skin does not darken, and from which whole
+_EDGE = 6  # pixels of the crop, over which that begins beside a mouth
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +86,8 @@ class PainterNetwork:
             )
         have, by_network, by_rig = parts(edit, face, self._targets)
         first, frame = None, align.align(face.landmarks)
+        points = align.apply(align.invert(frame), face.landmarks)
         if (by_rig != by_network).any():
-            points = align.apply(align.invert(frame), face.landmarks)
             first = _moved(crop, motion(points, by_network, by_rig, len(crop)))
             crop = _composed(crop, first)
         asked = by_network - have
@@ -94,38 +95,48 @@ class PainterNetwork:
             asked = np.concatenate([asked, named(edit)])
         if not asked.any():
             return first
-        eyes = region_mask(face, frame, ("eyes",))
-        then = self._painted(crop, asked.astype(np.float32), eyes, depth_of_folds(edit))
+        dark = np.maximum(region_mask(face, frame, ("eyes",)), _between_corners(points, len(crop)))
+        then = self._painted(crop, asked.astype(np.float32), dark, depth_of_shade(edit))
         return then if first is None else _both(first, then)
 
-    def _painted(self, crop: Pixels, asked: FloatArray, eyes: FloatArray, folds: float) -> Strokes:
-        """What the network makes of a crop; eyes [S, S], where they are; folds, of what depth."""
+    def _painted(self, crop: Pixels, asked: FloatArray, dark: FloatArray, depth: float) -> Strokes:
+        """What the network makes of a crop. dark [S, S]: where faint paint may darken; depth: how
+        many times as dark the shade is."""
         out = self._model(crops=crop[None], change=asked[None])
         strokes = {name: np.asarray(value[0], np.float32) for name, value in out.items()}
         if _is_grey(crop):  # what is painted into a grey photo is grey
             strokes["paint"] = np.repeat(strokes["paint"].mean(-1, keepdims=True), 3, -1)
-        strokes["paint"] = _without_smudges(strokes, eyes)
-        strokes["shade"] = _lit(crop, strokes, folds)
+        strokes["paint"] = _without_smudges(strokes, dark)
+        strokes["shade"] = _lit(crop, strokes, depth)
         return Strokes(**strokes)
 
 
-def _without_smudges(strokes: Mapping[str, FloatArray], eyes: FloatArray) -> FloatArray:
-    """Paint [S, S, 3] that darkens nothing which it covers faintly, but for eyes [S, S]: on cheeks
-    it is meant as a dimple and looks like a smudge; folds are the shade's."""
+def _between_corners(points: FloatArray, size: int) -> FloatArray:
+    """The nose, the mouth and the chin: what lies between the columns of a mouth's corners, [S, S],
+    0 to 1. points: landmarks [478, 2] in crop units."""
+    low, high = sorted(float(x) * size for x in points[[OUTER_LIPS[0], OUTER_LIPS[10]], 0])
+    columns = np.arange(size, dtype=np.float32) + 0.5
+    inside = np.clip(np.minimum(columns - low, high - columns) / _EDGE + 0.5, 0, 1)
+    return np.asarray(np.broadcast_to(inside, (size, size)), np.float32)
+
+
+def _without_smudges(strokes: Mapping[str, FloatArray], dark: FloatArray) -> FloatArray:
+    """Paint [S, S, 3] that darkens nothing which it covers faintly, but where `dark` [S, S] allows
+    it: on cheeks it is meant as a dimple and looks like a smudge."""
     t = np.clip((strokes["mask"] - _FAINT) / (_FULL - _FAINT), 0, 1)
-    kept = np.maximum(t * t * (3 - 2 * t), eyes)[..., None]
+    kept = np.maximum(t * t * (3 - 2 * t), dark)[..., None]
     paint = strokes["paint"]
-    darkens = paint.mean(-1, keepdims=True) < 0
-    return np.asarray(np.where(darkens, kept * paint, paint), np.float32)
+    darkens = np.minimum(paint.mean(-1, keepdims=True), 0)
+    return np.asarray(paint - (1 - kept) * darkens, np.float32)
 
 
-def _lit(crop: Pixels, strokes: Mapping[str, FloatArray], folds: float) -> FloatArray:
-    """The shade [S, S] with folds so many times as deep, and less of it where a crop is bright
-    already, and would lose its drawing to white."""
+def _lit(crop: Pixels, strokes: Mapping[str, FloatArray], depth: float) -> FloatArray:
+    """The shade [S, S], where it darkens so many times as dark, and less of it where a crop is
+    bright already, and would lose its drawing to white."""
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     headroom = 1 - warped(grey, strokes["flow"]) ** 4
     shade = strokes["shade"]
-    return np.asarray(shade * np.where(shade > 0, headroom, folds), np.float32)
+    return np.asarray(shade * np.where(shade > 0, headroom, depth), np.float32)
 
 
 def _moved(crop: Pixels, by: Motion) -> Strokes:

@@ -13,7 +13,8 @@ import facepaint
 import facepaint.names
 from facepaint import align
 from facepaint.face import MaskedBox
-from facepaint.methods import METHODS, _lit, _without_smudges
+from facepaint.mesh import mean_face
+from facepaint.methods import METHODS, _between_corners, _lit, _without_smudges
 from facepaint.models import WEIGHTS, read_manifest
 
 
@@ -275,14 +276,24 @@ def test_what_is_bright_already_is_not_brightened_to_white() -> None:
 
 
 def test_paint_that_covers_skin_faintly_does_not_darken_it() -> None:
-    """But brightens it, and darkens eyes, and what it covers well."""
+    """But brightens it, keeps its hue, and darkens where it may, and what it covers well."""
     size = align.CROP
     mask = np.full((size, size), 0.2, np.float32)
     mask[:, 100:] = 0.9
-    eyes = np.zeros((size, size), np.float32)
-    eyes[:40] = 1
+    dark = np.zeros((size, size), np.float32)
+    dark[:40] = 1
+    hue = np.array([0.02, 0, -0.02], np.float32)
     for paint, kept_on_skin in ((-0.3, 0.0), (0.3, 0.3)):
-        strokes = {"mask": mask, "paint": np.full((size, size, 3), paint, np.float32)}
-        left = _without_smudges(strokes, eyes)
-        assert left[50:, :100] == pytest.approx(kept_on_skin)
-        assert left[:40] == pytest.approx(paint) and left[:, 100:] == pytest.approx(paint)
+        strokes = {"mask": mask, "paint": np.full((size, size, 3), paint, np.float32) + hue}
+        left = _without_smudges(strokes, dark) - hue
+        assert left[50:, :100] == pytest.approx(kept_on_skin, abs=1e-6)
+        for whole in (left[:40], left[:, 100:]):
+            assert whole == pytest.approx(paint, abs=1e-6)
+
+
+def test_nose_and_chin_lie_between_the_corners_of_the_mouth_and_cheeks_do_not() -> None:
+    face = mean_face()
+    dark = _between_corners(face, align.CROP)
+    for landmark, inside in ((2, 1), (98, 1), (13, 1), (152, 1), (205, 0), (425, 0), (234, 0)):
+        x, y = (face[landmark] * align.CROP).astype(int).clip(0, align.CROP - 1)
+        assert dark[y, x] == pytest.approx(inside, abs=0.05), landmark
