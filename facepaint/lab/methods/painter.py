@@ -403,7 +403,8 @@ class PainterMethod:
 
 
 def compose(source: Tensor, strokes: Strokes, face: Tensor) -> Tensor:
-    """The result at crop size, [N, 3, H, W]: what the runtime does at the photo's own size.
+    """The result at crop size, [N, 3, H, W]: what the runtime does at the photo's own size, but for
+    what `facepaint.methods` corrects in strokes first.
 
     source [N, 3, H, W]; face [N, H, W] fades every stroke out towards the face's border.
     """
