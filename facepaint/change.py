@@ -54,9 +54,10 @@ _PROTOTYPES: Mapping[str, Mapping[str, float]] = {
 # How much of its name the network is told beside a prototype: with it, less of the name is read as
 # the expression as often, and more as the same person.
 _TOLD = {"sad": 0.3, "angry": 0.3, "disgusted": 0.5, "afraid": 0.3}
-# How many times as dark the network's shade is, where an expression presses skin together: its
-# folds are fainter than people's, whose mean it learned within narrow limits.
-_DEEPER = {"happy": 1.5, "sad": 1.5, "angry": 1.5, "disgusted": 1.5, "afraid": 1.5}
+# How many times as dark the network's shade is in expressions that press skin together: its folds
+# are fainter than people's, whose mean it learned within narrow limits.
+_DEEPER = 1.5
+_PRESS = ("happy", "sad", "angry", "disgusted", "afraid")
 # What needs a mouth's inside, which a rig has not: set by name, or by a prototype, both sides of it
 # are the network's.
 _OF_THE_NETWORK = ("mouthSmile", "jawOpen", "mouthUpperUp")
@@ -140,7 +141,7 @@ def named(edit: Edit) -> FloatArray:
 
 def depth_of_shade(edit: Edit) -> float:
     """How many times as dark as the network has it the shade shall be."""
-    return _DEEPER.get(edit.to or "", 1.0)
+    return _DEEPER if edit.to in _PRESS else 1.0
 
 
 def _difference(edit: Edit, face: Face, targets: Targets) -> npt.NDArray[np.float32]:

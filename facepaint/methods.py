@@ -19,7 +19,7 @@ from facepaint.face import OUTER_LIPS, Face, FloatArray
 from facepaint.models import open_model
 from facepaint.motion import Motion, motion, warped
 from facepaint.names import BLENDSHAPES, EXPRESSIONS
-from facepaint.segment import region_mask
+from facepaint.segment import region_mask, smoothstep
 
 Pixels = npt.NDArray[np.uint8]
 _FAINT, _FULL = 0.25, 0.75  # cover up to which paint on skin does not darken, and from which whole
@@ -123,8 +123,7 @@ def _between_corners(points: FloatArray, size: int) -> FloatArray:
 def _without_smudges(strokes: Mapping[str, FloatArray], dark: FloatArray) -> FloatArray:
     """Paint [S, S, 3] that darkens nothing which it covers faintly, but where `dark` [S, S] allows
     it: on cheeks it is meant as a dimple and looks like a smudge."""
-    t = np.clip((strokes["mask"] - _FAINT) / (_FULL - _FAINT), 0, 1)
-    kept = np.maximum(t * t * (3 - 2 * t), dark)[..., None]
+    kept = np.maximum(smoothstep(strokes["mask"], _FAINT, _FULL), dark)[..., None]
     paint = strokes["paint"]
     darkens = np.minimum(paint.mean(-1, keepdims=True), 0)
     return np.asarray(paint - (1 - kept) * darkens, np.float32)

@@ -19,6 +19,7 @@ from facepaint.composite import composite
 from facepaint.face import LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FloatArray
 from facepaint.methods import Strokes
 from facepaint.models import open_model
+from facepaint.segment import smoothstep
 
 Pixels = npt.NDArray[np.uint8]
 SIZE = 256  # pixels of the crop's side, as the refiner sees it
@@ -106,9 +107,8 @@ def border() -> FloatArray:
     ramps = []
     for side in WINDOW:
         distance = np.minimum(np.arange(side), np.arange(side)[::-1])
-        t = np.clip(distance / (_SOFT * side), 0, 1)
-        ramps.append(t * t * (3 - 2 * t))
-    return np.multiply.outer(*ramps).astype(np.float32)
+        ramps.append(smoothstep(distance, 0, _SOFT * side))
+    return np.asarray(np.multiply.outer(*ramps), np.float32)
 
 
 def residual(

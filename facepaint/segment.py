@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,9 +46,13 @@ def face_mask(landmarks: FloatArray, size: int = CROP) -> FloatArray:
     cv2.fillConvexPoly(filled, cv2.convexHull(corners), 1.0, shift=4)
     sigma = _FEATHER * size / 128
     blurred = cv2.GaussianBlur(filled, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    t = np.clip((blurred - 0.2) / 0.6, 0, 1)
-    mask = t * t * (3 - 2 * t)
-    return np.asarray(mask * _border(size), np.float32)
+    return np.asarray(smoothstep(blurred, 0.2, 0.8) * _border(size), np.float32)
+
+
+def smoothstep(x: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[Any]:
+    """0 up to `low` and 1 from `high` on, and a smooth rise between."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 def region_mask(
@@ -64,8 +69,7 @@ def region_mask(
             filled |= np.asarray(cv2.dilate(part, _disc(round(grow * size))), np.uint8)
     sigma = _FEATHER / 2 * size / 128
     blurred = cv2.GaussianBlur(filled.astype(np.float32), (0, 0), sigma)
-    t = np.clip((blurred - 0.1) / 0.8, 0, 1)
-    return np.asarray(t * t * (3 - 2 * t), np.float32)
+    return np.asarray(smoothstep(blurred, 0.1, 0.9), np.float32)
 
 
 def _outlines(points: FloatArray, region: str) -> list[tuple[FloatArray, float]]:

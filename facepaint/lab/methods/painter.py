@@ -339,12 +339,14 @@ class PainterMethod:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         s, critic = self.settings, networks["critic"].requires_grad_(True)
         real = self._as_seen(to_float(batch["real"]), batch["real_parts"])
-        seen: Tensor | list[Tensor] = real * 2 - 1
-        made: Tensor | list[Tensor] = self._as_seen(batch["result"], batch["parts"]) * 2 - 1
+        seen: Tensor | list[Tensor]
+        made: Tensor | list[Tensor]
         if self._pyramid:
             with torch.no_grad():
                 seen = self._pyramid(real)
             made = [batch[f"result_{i}"] for i in range(len(seen))]
+        else:
+            seen, made = real * 2 - 1, self._as_seen(batch["result"], batch["parts"]) * 2 - 1
         on_real = critic(seen, batch["real_blendshapes"]).scores.float()
         on_made = critic(made, batch["asked"]).scores.float()
         # a real face beside another's blendshapes is wrong too: the critic must read them
