@@ -21,7 +21,7 @@ from facepaint.motion import warped
 Pixels = npt.NDArray[np.uint8]
 _STRIP = 64  # rows made at once
 _BARE = 1 / 512  # cover up to which paint is less than half a level
-_SPARSE = 5  # pixels that each of a field's has at least where it is enlarged in two steps
+_SPARSE = 2.5  # pixels that each of a field's has at least where it is enlarged in two steps
 _LARGE = 512  # pixels of the crop's side; from there on detail is worth four times the work
 
 
@@ -31,19 +31,23 @@ def composite(
     strokes: Strokes,
     mask: FloatArray,
     detail: FloatArray | None = None,
+    crop: Pixels | None = None,
 ) -> None:
     """Apply `strokes` under `mask` [S, S] to `pixels`, uint8 [H, W, 3] RGB, in place.
 
-    frame: from crop units to photo pixels. detail: what is added to the paint, over the crop,
+    frame: from crop units to photo pixels. crop: that of `frame`, [S, S, 3], where the caller has
+    it; else it is cut out anew. detail: what is added to the paint, over the crop,
     [D, D, 3] with D at least S, -1 to 1. Strokes of zeros leave every bit as it was.
     """
     rows, columns = touched(frame, mask, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
+    if crop is None:
+        crop = align.crop(pixels, frame, mask.shape[0])
     fields = _Fields(
         strokes.flow * mask[..., None],
         np.dstack([strokes.mask * mask, np.expm1(strokes.shade * mask), mask]),
-        _detailed(_painted(pixels, frame, strokes, mask), detail),
+        _detailed(_painted(crop, strokes, mask), detail),
     )
     ends = [*range(rows.start, rows.stop, _STRIP), rows.stop]
     strips = [slice(*two) for two in itertools.pairwise(ends)]
@@ -171,14 +175,12 @@ def _warp(
     return np.asarray(out, np.float32)
 
 
-def _painted(pixels: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArray) -> FloatArray:
+def _painted(crop: Pixels, strokes: Strokes, mask: FloatArray) -> FloatArray:
     """What the paint shows where it covers the photo whole, float32 [S, S, 3], 0 to 255.
 
     It stands on the warped crop, not on the warped photo: below the paint no detail of the old
     mouth may shine through, nor of folds that it fills.
     """
-    size = mask.shape[0]
-    crop = align.crop(pixels, frame, size)
     moved = warped(crop, strokes.flow * mask[..., None]).astype(np.float32)
     lit = moved * np.exp(strokes.shade * mask)[..., None]
     return np.asarray(np.clip(lit + 255 * strokes.paint, 0, 255), np.float32)

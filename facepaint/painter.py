@@ -195,13 +195,14 @@ class Painter:
             if progress:
                 progress(done, len(edits))
             frame = align.align(face.landmarks)
-            strokes = self.method(align.crop(pixels, frame), face, edit)
+            crop = align.crop(pixels, frame)
+            strokes = self.method(crop, face, edit)
             if strokes is not None:
                 mask = visible_face(face, frame)
                 if edit.regions:
                     mask = mask * region_mask(face, frame, edit.regions)
                 landmarks = align.apply(align.invert(frame), face.landmarks)
-                self.lay(result, frame, landmarks, strokes, mask)
+                self.lay(result, frame, landmarks, strokes, mask, crop)
                 made.append((face, edit))
         if progress:
             progress(len(edits), len(edits))
@@ -214,10 +215,11 @@ class Painter:
         landmarks: FloatArray,
         strokes: Strokes,
         mask: FloatArray,
+        crop: npt.NDArray[np.uint8] | None = None,
     ) -> None:
         """Strokes onto `pixels` in place, with the refiner's detail where there is a refiner; the
         arguments are those of `facepaint.refine.lay`."""
-        lay(pixels, frame, landmarks, strokes, mask, self._refiner)
+        lay(pixels, frame, landmarks, strokes, mask, self._refiner, crop)
 
 
 def _as_given(image: Any, photo: Photo) -> Any:

@@ -67,20 +67,21 @@ def lay(
     strokes: Strokes,
     mask: FloatArray,
     refiner: Network | None,
+    crop: Pixels | None = None,
 ) -> None:
     """Composite strokes onto `pixels`, uint8 [H, W, 3] RGB, in place, and refine a large face.
 
     frame: from crop units to photo pixels. landmarks: [478, 2] in crop units. mask: [S, S], of the
-    face. Without a refiner, and up to LEAST, it is `composite` alone.
+    face. crop: as of `composite`. Without a refiner, and up to LEAST, it is `composite` alone.
     """
     if refiner is None or align.side_of(frame) <= LEAST:
-        composite(pixels, frame, strokes, mask)
+        composite(pixels, frame, strokes, mask, crop=crop)
         return
     before = align.crop(pixels, frame, SIZE)
     painted = before.copy()
     composite(painted, FRAME, strokes, mask)
     detail = residual(painted, before, cover_of(strokes, mask), landmarks, refiner)
-    composite(pixels, frame, strokes, mask, detail)
+    composite(pixels, frame, strokes, mask, detail, crop)
 
 
 def cover_of(strokes: Strokes, mask: FloatArray) -> FloatArray:

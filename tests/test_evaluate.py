@@ -116,6 +116,12 @@ def test_numbers_follow_from_rows(tools: evaluate.Tools, nothing: Distance, tmp_
     assert numbers["each"]["rate_two_way"] == right
     before = [r["named_before"][asked] > r["named_before"][began] for r in rows["happy"]]
     assert numbers["rate_two_way_of_the_input"] == np.mean(before)
+    for row in rows["happy"]:  # after the edit, of the two that are in question
+        p = row["named_after"]
+        two = p[asked] / (p[asked] + p[began])
+        assert row["strengths_two_way"][-1] == pytest.approx(two, abs=1e-3)
+    rises = metrics.spearman_of_strength(np.array([r["strengths_two_way"] for r in rows["happy"]]))
+    assert numbers["spearman_of_strength_two_way"] == pytest.approx(rises)
     real = [FACES.crops[i] for i in evaluate.held_out_of(FACES, "happy")]
     named = tools.judge([align.crop(p, INNER) for p in real])
     assert numbers["real_faces"] == len(real)
@@ -130,7 +136,7 @@ def test_numbers_follow_from_rows(tools: evaluate.Tools, nothing: Distance, tmp_
 
 
 def test_identity_stands_between_real_photos_and_strangers(
-    tools: evaluate.Tools, tmp_path: Path
+    tools: evaluate.Tools, nothing: Distance, tmp_path: Path
 ) -> None:
     """With an embedder that sees the mean colour, which drawn people have of their own."""
 
@@ -152,6 +158,22 @@ def test_identity_stands_between_real_photos_and_strangers(
     assert found["identity_distance_ratio_faces"] == len(both) > 1
     low, high = found["identity_distance_ratio_interval"]
     assert low < found["identity_distance_ratio"] < high
+
+    numbers = summary.report(FACES, {"happy": rows}, measured, "colour", nothing)["to"]["happy"]
+    apart = []
+    for person in np.unique(FACES.subjects[FACES.sources == "drawn"]):
+        whose = FACES.subjects == person
+        shown = [
+            np.flatnonzero(whose & (FACES.expressions == EXPRESSIONS.index(e)))
+            for e in ("neutral", "happy")
+        ]
+        if all(len(s) for s in shown):
+            seen = (evaluate._landmarks(FACES, s[0]) for s in shown)
+            one, two = (colour(FACES.crops[s[0]], p) for s, p in zip(shown, seen, strict=True))
+            apart.append(np.linalg.norm(one - two))
+    assert numbers["identity_distance_ratio_to_people_people"] == len(apart) > len(both)
+    ratio = numbers["identity_distance_ratio_to_people"]
+    assert ratio == pytest.approx(edited / np.median(apart))
 
 
 def test_the_photo_copied_stands_beside_the_edit(tools: evaluate.Tools, tmp_path: Path) -> None:
@@ -649,6 +671,7 @@ def test_a_second_judge_is_asked_of_the_same_pictures(
         ("second_two_way_of_the_input", "rate_two_way_of_the_input"),
         ("second_named", "rate_named"),
         ("second_spearman_of_strength", "spearman_of_strength"),
+        ("second_spearman_of_strength_two_way", "spearman_of_strength_two_way"),
     ):
         assert found[ours] == found[theirs]
     alone = evaluate.measure(FACES, replace(tools, second=None), ("happy",), tmp_path / "one", 4)

@@ -499,6 +499,74 @@ def test_a_step_with_relays_trains(build: Any, tmp_path: Path) -> None:
     assert "pixels" in logged and "nan" not in logged.lower()
 
 
+# --- returns: photos that are made something else first
+
+
+OPEN = BLENDSHAPES.index("jawOpen")
+
+
+def test_returns_lead_to_open_mouths_more_often_than_there_are(faces: FaceSet) -> None:
+    shares = recipe.settings(PainterSettings, SMALL | {"returns": 1.0, "pairs": 0.0})
+    samples = Samples(shares, faces)
+    rows = samples.draw(np.random.default_rng(0), 60)
+    assert all(r["return"] and not r["paired"] and not r["relay"] for r in rows)
+    for row in rows:  # what the photo shows is asked; it is first made what it does not show
+        assert np.array_equal(row["asked"], row["blendshapes"]) and not row["told"]
+        away = int(row["away"][len(BLENDSHAPES) :].argmax())
+        shows = row["asked"][SMILING].mean() > 0.35 or row["asked"][OPEN] > 0.1
+        assert away == (NEUTRAL if shows else HAPPY)
+        wanted = np.where(GAZE, row["asked"], samples.targets[away])
+        assert np.allclose(row["away"][: len(BLENDSHAPES)], wanted - row["asked"], atol=1e-6)
+        assert np.abs(row["points"] - row["asked_points"]).max() > 1e-3
+
+    def opened(blend: Any) -> float:
+        return float(np.mean([b[SMILING].mean() <= 0.35 and b[OPEN] > 0.1 for b in blend]))
+
+    there = opened(faces.blendshapes[~faces.held_out & faces.is_face])
+    assert 0 < there < 0.35 < opened([r["asked"] for r in rows])
+
+
+def test_a_return_begins_from_what_the_teacher_makes_and_is_answered_by_the_photo(
+    build: Any,
+) -> None:
+    method = build(
+        returns=0.5, pairs=0.5,
+        teacher=str(WEIGHTS / "painter.onnx"), reader=str(WEIGHTS / "reader.onnx"),
+    )  # fmt: skip
+    batch = method.sample(np.random.default_rng(1), 6, 0)
+    before = {k: v.clone() for k, v in batch.items()}
+    returns = before["return"]
+    assert returns.sum() == 3
+    method._send_away(method._teacher, batch)
+    assert torch.equal(batch["paired"], before["paired"] | returns)
+    assert torch.equal(batch["partner"][returns], before["source"][returns])
+    changed = (batch["source"].float() - before["source"].float()).abs().flatten(1).mean(1)
+    assert (changed[returns] > 0.5).all() and (changed[~returns] == 0).all()
+    with torch.no_grad():
+        read = method._reader(batch["source"].permute(0, 3, 1, 2) / 255)
+    assert torch.allclose(batch["points"][returns], read.landmarks[returns], atol=2e-2)
+    assert torch.allclose(batch["blendshapes"][returns], read.blendshapes[returns], atol=5e-2)
+    for key in ("points", "blendshapes"):
+        assert torch.equal(batch[key][~returns], before[key][~returns])
+
+
+def test_returns_without_a_teacher_or_a_reader_are_one_clear_line(build: Any) -> None:
+    for given in ({}, {"teacher": "painter"}, {"reader": "reader"}):
+        paths = {k: str(WEIGHTS / f"{v}.onnx") for k, v in given.items()}
+        with pytest.raises(LabError, match="returns need a teacher and a reader"):
+            build(returns=0.5, **paths)
+
+
+def test_a_step_with_returns_trains(build: Any, tmp_path: Path) -> None:
+    method = build(
+        returns=0.5, pairs=0.25, labelled=0, weight_class=0.0, steps=2, save_every=2,
+        teacher=str(WEIGHTS / "painter.onnx"), reader=str(WEIGHTS / "reader.onnx"), sheet_every=100,
+    )  # fmt: skip
+    loop.train(method, tmp_path)
+    logged = (tmp_path / "log.jsonl").read_text()
+    assert "pixels" in logged and "nan" not in logged.lower()
+
+
 # --- what the critic sees of skin
 
 

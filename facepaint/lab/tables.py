@@ -26,7 +26,9 @@ _EDITS = (
     ("second_named", 100, 0),
     ("gain_of_probability", 1, 2),
     ("spearman_of_strength", 1, 2),
+    ("spearman_of_strength_two_way", 1, 2),
     ("second_spearman_of_strength", 1, 2),
+    ("second_spearman_of_strength_two_way", 1, 2),
     ("blendshape_error", 1, 3),
     ("landmark_error", 1, 3),
     ("same_person_rate", 100, 0),
@@ -93,7 +95,10 @@ def _of_edits(numbers: Mapping[str, Any]) -> list[str]:
             rows["– in the worst group of ten or more"] = [_worst(f) for f in found.values()]
         if key == "identity_distance" and any(IDENTITY_RATIO in f for f in found.values()):
             rows["– median, over that of two real photos of the same people"] = [
-                _ratio(f) for f in found.values()
+                _ratio(f, "", "faces") for f in found.values()
+            ]
+            rows["– median, over that of two real photos of all people of their sets"] = [
+                _ratio(f, "_to_people", "people") for f in found.values()
             ]
     rows["greatest change outside"] = [str(f["greatest_change_outside"]) for f in found.values()]
     distances = {k for f in found.values() for k in f if _is_distance(k)}
@@ -138,9 +143,9 @@ def _beside(found: Mapping[str, Any], key: str, times: float, places: int) -> st
     return f"{text} ({'; '.join(shown)})"
 
 
-def _ratio(found: Mapping[str, Any]) -> str:
-    known = f"{IDENTITY_RATIO}_faces"
-    return f"**{found[IDENTITY_RATIO]:.2f}** of {found[known]} faces" if known in found else ""
+def _ratio(found: Mapping[str, Any], beside: str, what: str) -> str:
+    key = IDENTITY_RATIO + beside
+    return f"**{found[key]:.2f}** of {found[f'{key}_{what}']} {what}" if key in found else ""
 
 
 def _interval(found: Mapping[str, Any]) -> str:

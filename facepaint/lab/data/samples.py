@@ -1,5 +1,6 @@
-"""Samples for the painter: pairs of one person, singles with a change that is asked of them, and
-relays, singles that are asked for an expression that one step reaches too faintly."""
+"""Samples for the painter: pairs of one person, singles with a change that is asked of them,
+relays, singles that are asked for an expression that one step reaches too faintly, and returns,
+photos that a teacher first makes something else, so that the way back has an answer."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from facepaint.align import CROP
 from facepaint.change import GAZE
 from facepaint.errors import LabError
 from facepaint.face import (
+    BLENDSHAPES,
     EXPRESSIONS,
     INNER_LIPS,
     LEFT_EYE,
@@ -33,6 +35,11 @@ _OF_MUSCLES = 0.5  # of how far the others move, for those whose head's motion i
 _DEEPEST = 0.22  # shade, a little less than the painter can give
 OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
 _A_SMILE = 0.35  # the mean of SMILING from which on a face smiles
+_OPEN = BLENDSHAPES.index("jawOpen")
+_AN_OPEN_MOUTH = 0.1  # the score from which on a mouth shows its inside, if it does not smile
+# Of the returns: to mouths that are open and do not smile, which are one in forty, to smiles, and
+# to all else.
+_RETURNS = (0.5, 0.3, 0.2)
 _TURNED = 0.35  # `head_turn` from which on a head is turned: no two photos of a person show such
 
 
@@ -43,6 +50,8 @@ class Shares(Protocol):
     def pairs(self) -> float: ...
     @property
     def relays(self) -> float: ...
+    @property
+    def returns(self) -> float: ...
     @property
     def relayed(self) -> str: ...
     @property
@@ -104,13 +113,22 @@ class Samples:
         relayed = {HAPPY, NEUTRAL, *_relayed(shares.relayed)}
         self._begin = {e: rows for e, rows in begin.items() if len(rows) and e in relayed}
         self._by_set = {str(s): np.flatnonzero(train & (faces.sources == s)) for s in sets}
+        smiling = faces.blendshapes[:, SMILING].mean(1) > _A_SMILE
+        opened = ~smiling & (faces.blendshapes[:, _OPEN] > _AN_OPEN_MOUTH)
+        kinds = (opened, smiling, ~opened & ~smiling)
+        self._return_to = list(
+            zip(_RETURNS, (np.flatnonzero(train & k) for k in kinds), strict=True)
+        )
+        self._opened = {s: rows[opened[rows]] for s, rows in self._by_set.items()}
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
 
     def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
-        """`count` samples: the pairs first, then the relays, where anyone smiles."""
-        paired = round(count * self._shares.pairs)
-        relays = round(count * self._shares.relays) if self._begin else 0
-        return [self._one(rng, i < paired, paired <= i < paired + relays) for i in range(count)]
+        """`count` samples: the pairs first, then the relays, where anyone smiles, and returns."""
+        s = self._shares
+        relays = s.relays if self._begin else 0
+        shares = {"pair": s.pairs, "relay": relays, "return": s.returns}
+        kinds = [kind for kind, share in shares.items() for _ in range(round(count * share))]
+        return [self._one(rng, kind) for kind in (kinds + ["single"] * count)[:count]]
 
     def labelled(self, rng: np.random.Generator, count: int, some: int) -> list[dict[str, Any]]:
         """`some` real faces of known expression, each expression as often, as samples of their
@@ -128,21 +146,26 @@ class Samples:
         view.pop("look", None)  # the device lights it as the rest of its row
         return view | {"labelled_blendshapes": seen.blendshapes, "label": np.int64(e)}
 
-    def _one(self, rng: np.random.Generator, paired: bool, relay: bool) -> dict[str, Any]:
+    def _one(self, rng: np.random.Generator, kind: str) -> dict[str, Any]:
         """One sample; with the same jitter, light and mirroring for source and partner."""
-        wanted = self._wanted(rng) if relay else None
-        i, j = self._pick(rng, paired, wanted)
+        wanted = self._wanted(rng) if kind == "relay" else None
+        i, j = self._pick(rng, kind, wanted)
         f = self._faces
         jitter = augment.random_frame(rng, 5, 0.06, 0.02)
         look, flip = augment.Look.draw(rng, 0.7), rng.random() < 0.5
-        source = self._seen(i, jitter, flip)
-        if paired:
+        source = partner = self._seen(i, jitter, flip)
+        away, away_name = source.blendshapes, one_hot(-1)
+        begin = source.points
+        if kind == "pair":
             still = moves.still_frame(f.landmarks[i], f.landmarks[j])
             partner = self._seen(j, align.chain(align.invert(still), jitter), flip)
             asked, points = partner.blendshapes, partner.points
             name = one_hot(f.expressions[j] if f.expressions[j] != f.expressions[i] else -1)
+        elif kind == "return":
+            asked, points, name = source.blendshapes, source.points, one_hot(f.expressions[i])
+            away, away_name = self._away(asked)
+            begin = moves.moved(points, asked, away, self.linear)
         else:
-            partner = source
             asked, name = self._ask(rng, source.blendshapes, wanted)
             points = self._points(source, asked, name)
             if wanted in (HAPPY, NEUTRAL):
@@ -150,26 +173,37 @@ class Samples:
         real = self._like(rng, str(f.sources[i]), asked)
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
         other = self._seen(real, real_jitter, rng.random() < 0.5)
-        views: dict[str, Any] = self._folds(source, points, 0 * name if paired else name)
-        for kind, seen in (("source", source), ("partner", partner), ("real", other)):
+        answered = kind in ("pair", "return")
+        views: dict[str, Any] = self._folds(source, points, 0 * name if answered else name)
+        for view, seen in (("source", source), ("partner", partner), ("real", other)):
             wide = f.crops[seen.row]
-            views |= augment.view(kind, wide, seen.frame, look, self._shares.on_device)
+            views |= augment.view(view, wide, seen.frame, look, self._shares.on_device)
         return views | {
-            "points": source.points,
+            "points": begin,
             "blendshapes": source.blendshapes,
             "asked": asked.astype(np.float32),
             "name": name,
             "asked_points": points.astype(np.float32),
-            "paired": np.bool_(paired),
-            "relay": np.bool_(relay),
-            "face": face_mask(source.points),
-            "region": region(points, source.points) * (1 - nose(points)),
+            "paired": np.bool_(kind == "pair"),
+            "relay": np.bool_(kind == "relay"),
+            "return": np.bool_(kind == "return"),
+            "away": np.concatenate([away - source.blendshapes, away_name]).astype(np.float32),
+            "away_face": face_mask(source.points),
+            "face": face_mask(begin),
+            "region": region(points, begin) * (1 - nose(points)),
             "nose": nose(points),
-            "opening": opening(points, source.points),
+            "opening": opening(points, begin),
             "parts": region(points, points),
             "real_parts": region(other.points, other.points),
             "real_blendshapes": other.blendshapes,
         }
+
+    def _away(self, have: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """What a return's photo is first made, blendshapes [52] and name [7]: happy where it is
+        about neutral, neutral where it smiles or opens its mouth."""
+        shows = have[SMILING].mean() > _A_SMILE or have[_OPEN] > _AN_OPEN_MOUTH
+        e = NEUTRAL if shows else HAPPY
+        return np.where(GAZE, have, self.targets[e]).astype(np.float32), one_hot(e)
 
     def _wanted(self, rng: np.random.Generator) -> int:
         """An expression to ask of a relay; neutral, which is harder, twice as often as happy."""
@@ -178,10 +212,15 @@ class Samples:
         some = poles if not others or rng.random() < self._shares.clear else others
         return int(rng.choice(some or others))
 
-    def _pick(self, rng: np.random.Generator, paired: bool, wanted: int | None) -> tuple[int, int]:
-        """A photo that a relay can begin from, or any, of turned heads more often than there are;
-        and, for a pair, one of the same person with another expression."""
-        if not paired or not self._people:
+    def _pick(self, rng: np.random.Generator, kind: str, wanted: int | None) -> tuple[int, int]:
+        """A photo that a relay can begin from, or a return leads to, or any, of turned heads more
+        often than there are; and, for a pair, one of the same person with another expression."""
+        if kind == "return":
+            shares = np.array([share * bool(len(rows)) for share, rows in self._return_to])
+            rows = self._return_to[int(rng.choice(len(shares), p=shares / shares.sum()))][1]
+            i = int(rng.choice(rows))
+            return i, i
+        if kind != "pair" or not self._people:
             turned = len(self._turned) and rng.random() < self._shares.turned
             pool = self._turned if turned else self._pool
             i = int(rng.choice(pool if wanted is None else self._begin[wanted]))
@@ -233,6 +272,10 @@ class Samples:
         """A real photo that shows about what is asked, of the same set: so a critic can tell it
         from a result by nothing but its truth."""
         some = rng.choice(self._by_set[source], 24)
+        if asked[_OPEN] > _AN_OPEN_MOUTH and len(
+            self._opened[source]
+        ):  # of many hardly one is open
+            some = np.concatenate([some, rng.choice(self._opened[source], 6)])
         apart = np.abs(self._faces.blendshapes[some] - asked)[:, ~GAZE].sum(1)
         return int(some[int(apart.argmin())])
 

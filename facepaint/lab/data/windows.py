@@ -240,7 +240,7 @@ class WindowSamples:
     def _like(self, rng: np.random.Generator, shown: FloatArray) -> int:
         """Another's face that shows about those blendshapes [52], so that a critic does not take an
         open mouth for a wrong one."""
-        some = rng.choice(self._pool, 24)
+        some = rng.choice(self._pool, 96)
         return int(some[np.abs(self._faces.blendshapes[some] - shown).sum(1).argmin()])
 
     def _view(

@@ -201,12 +201,15 @@ def _measured(faces: FaceSet, i: int, to: str, tools: Tools) -> Row:
 
 
 def _judged(sees: Judge, before: Pixels, made: list[Pixels], to: str, source: str) -> Row:
-    """What the judge takes the face for, before the edit, after it, and at each strength."""
+    """What the judge takes the face for, before the edit, after it, and at each strength, of all
+    seven and rather than as it began."""
     named = sees([align.crop(p, INNER) for p in (before, *made)], source)
+    asked, began = (named[:, EXPRESSIONS.index(e)] for e in (to, start_of(to)))
     return {
         "named_before": [round(float(v), 5) for v in named[0]],
         "named_after": [round(float(v), 5) for v in named[-1]],
-        "strengths": [round(float(n[EXPRESSIONS.index(to)]), 5) for n in named],
+        "strengths": [round(float(v), 5) for v in asked],
+        "strengths_two_way": [round(float(v), 5) for v in asked / (asked + began + 1e-9)],
     }
 
 
@@ -307,6 +310,12 @@ def _identity(
     if stranger is not None:
         row["identity_of_others"] = distance(stranger)
     return row
+
+
+def distance_of_photos(faces: FaceSet, i: int, k: int, embed: identity.Embed) -> float:
+    """The distance of the embeddings of two photos, rows of the set."""
+    one, other = (embed(np.array(faces.crops[n]), _landmarks(faces, n)) for n in (i, k))
+    return float(np.linalg.norm(one - other))
 
 
 def _landmarks(faces: FaceSet, i: int) -> FloatArray:

@@ -22,10 +22,19 @@ from facepaint.face import EXPRESSIONS
 from facepaint.lab import loop
 from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.split import SPLIT
-from facepaint.lab.measure import metrics
+from facepaint.lab.measure import identity, metrics
 from facepaint.lab.measure.distribution import Distance
 from facepaint.lab.measure.distribution import between as between_sets
-from facepaint.lab.measure.evaluate import SECOND, Row, Tools, held_out_of, stamp_of, start_of
+from facepaint.lab.measure.evaluate import (
+    SECOND,
+    Row,
+    Tools,
+    distance_of_photos,
+    held_out_of,
+    stamp_of,
+    start_of,
+    twin,
+)
 from facepaint.lab.measure.judge import Judge
 
 IDENTITY_RATIO = "identity_distance_ratio"
@@ -71,8 +80,10 @@ def _gain(row: Row, wanted: int, _: int) -> float:
     return metrics.gain_of_probability(before, after, wanted)
 
 
-def _spearman(row: Row, *_: int) -> float:
-    return metrics.spearman_of_strength(np.array([row["strengths"]]))
+def _spearman(key: str) -> Callable[[Row, int, int], float | None]:
+    return lambda row, *_: (
+        metrics.spearman_of_strength(np.array([row[key]])) if key in row else None
+    )
 
 
 def _second(
@@ -88,6 +99,7 @@ _ASKED = "read as asked rather than as it began"
 _LIKELIEST = "read as asked, of all seven"
 _ERROR = "of the blendshapes, from what was asked"
 _POINTS = "of the landmarks, from the same person's real photo, of the irises' distance"
+_RISES = "rank correlation of strength and probability"
 _OTHER = "second_judge"
 _SAME = "taken for the same person"
 _APART = "distance of the person's embedding"
@@ -98,8 +110,9 @@ MEASURES: dict[str, Measure] = {
     "rate_named": Measure(_LIKELIEST, _named("named_after", _likeliest), 1, "judge"),
     "rate_named_of_the_input": Measure(_LIKELIEST, _named("named_before", _likeliest)),
     "gain_of_probability": Measure("rise of the asked one's probability", _gain, 1, "judge", 0),
-    "spearman_of_strength": Measure(
-        "rank correlation of strength and probability", _spearman, 1, "judge", 0
+    "spearman_of_strength": Measure(_RISES, _spearman("strengths"), 1, "judge", 0),
+    "spearman_of_strength_two_way": Measure(
+        f"{_RISES} rather than as it began", _spearman("strengths_two_way"), 1, "judge", 0
     ),
     "second_two_way": Measure(
         f"{_ASKED}, by the second judge", _second(metrics.rate_two_way, "named_after"), 1, _OTHER
@@ -114,8 +127,11 @@ MEASURES: dict[str, Measure] = {
         f"{_LIKELIEST}, by the second judge", _second(_likeliest, "named_before")
     ),
     "second_spearman_of_strength": Measure(
-        "rank correlation of strength and probability, by the second judge",
-        _second(lambda v, *_: metrics.spearman_of_strength(v), "strengths"),
+        f"{_RISES}, by the second judge", _spearman(f"{SECOND}strengths"), 1, _OTHER, 0
+    ),
+    "second_spearman_of_strength_two_way": Measure(
+        f"{_RISES} rather than as it began, by the second judge",
+        _spearman(f"{SECOND}strengths_two_way"),
         1,
         _OTHER,
         0,
@@ -201,6 +217,28 @@ def _identity_ratio(rows: list[Row]) -> dict[str, Any]:
     }
 
 
+def _ratio_to_people(
+    faces: FaceSet, embed: identity.Embed, to: str, edited: list[Row]
+) -> dict[str, Any]:
+    """The same beside everyone in the sets of those who have such a photo, trained on or not, since
+    no real photo came of training: so that the real distance does not hang on a handful of people.
+    Of each person the first photo that shows how the edit begins and the first that shows `to`."""
+    some = [r for r in edited if "identity_of_real" in r]
+    begin = np.isin(faces.sources, [r["source"] for r in some])
+    begin &= faces.expressions == EXPRESSIONS.index(start_of(to))
+    rows = np.flatnonzero(begin)
+    _, first = np.unique(faces.subjects[rows], return_index=True)
+    twins = [(int(i), twin(faces, int(i), to)) for i in rows[first]]
+    apart = [distance_of_photos(faces, i, k, embed) for i, k in twins if k is not None]
+    if not apart:
+        return {}
+    real = float(np.median(apart))
+    return {
+        f"{IDENTITY_RATIO}_to_people": float(np.median([r["identity"] for r in some])) / real,
+        f"{IDENTITY_RATIO}_to_people_people": len(apart),
+    }
+
+
 def _places(names: Sequence[str]) -> list[int]:
     """Each name as its place among the different ones, so that no name is told."""
     first: dict[str, int] = {}
@@ -279,6 +317,8 @@ def report(
         result[_OTHER] = _of_judge(tools.second)
     for n, (to, some) in enumerate(rows.items(), 1):
         found = summary(some, to) | _real(faces, tools, to, some)
+        if tools.embed:
+            found |= _ratio_to_people(faces, tools.embed, to, some)
         found |= between_sets(faces, tools, to, some, distance)
         groups = by_group(some, to)
         for source, group in groups["source"].items():

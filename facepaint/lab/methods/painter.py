@@ -1,16 +1,18 @@
 """The painter: from a crop, a change of blendshapes and an expression's name to a flow, a mask,
 paint and a shade.
 
-Three kinds of samples. A *pair* shows one person with two expressions; the second photo is laid
+Four kinds of samples. A *pair* shows one person with two expressions; the second photo is laid
 over the first and is the answer. A *single* has no answer; where its landmarks should go is
 predicted by a linear map (`facepaint.lab.data.moves`), and the reader says whether the result shows
 what was asked. A *relay* is a single that is asked for a named expression and answered by what a
 painter trained before, the teacher, makes of it in two steps (distillation, Hinton et al. 2015): of
 a smile that shall be another expression neutral first, and where happy or neutral is asked for,
-what is asked and then a part of the same again. A critic
-that sees a face beside its blendshapes judges all (projection discriminator, Miyato & Koyama 2018;
-hinge loss; R1, Mescheder et al. 2018). Where it looks through features it also names expressions:
-that is learned on labelled faces, and asked of results with a name.
+what is asked and then a part of the same again. A *return* is a photo that the teacher first makes
+something else: from that the painter shall come back to the photo (back-translation, Sennrich et
+al. 2016), so that mouths which hardly anyone is photographed with twice have a true answer. A
+critic that sees a face beside its blendshapes judges all (projection discriminator, Miyato & Koyama
+2018; hinge loss; R1, Mescheder et al. 2018). Where it looks through features it also names
+expressions: that is learned on labelled faces, and asked of results with a name.
 """
 
 from __future__ import annotations
@@ -72,29 +74,30 @@ _NUDGE = 0.05  # standard deviation of the finite difference, of pixels in -1 to
 
 @dataclass(frozen=True)
 class PainterSettings(Augmented):
-    """width: channels at full size. pairs, relays: share of samples that are pairs, and relays;
-    poles: share of pairs that are happy and neutral; relayed: what relays are asked for beside
-    these, names separated by commas, "" for all of the five; clear: share of relays that are
-    asked for happy and neutral, and overshoot: what part of their change they make again. turned:
-    share of singles that begin from a turned head. teacher: a run, a checkpoint or
-    an exported .onnx of the painter that answers relays, "" for none. named: share of singles asked
-    for a named expression, the rest for another person's; others: share of those named that are
-    neither happy nor neutral; marked: how far these move landmarks, the root of the mean square of
-    their coordinates in crop pixels; folds: how many times as deep as people's mean the folds of
-    these are. labelled: labelled faces beside each batch, at most as many as it has samples, from
-    which the critic learns to name expressions. reader: a run, a checkpoint or an exported .onnx of
-    the reader that judges results, "" for none. features: the critic looks through "mobilenet_v2",
-    and pairs are compared there too; "" for a critic on pixels. critic_from: the step at which the
-    critic's voice begins. soft_skin: how far skin is blurred before the critic sees it, and pairs
-    are compared in features, the standard deviation in pixels; mouth and eyes are not. Without it
-    the critic has skin sharpened. r1: weight of its gradient penalty, on pixels. region_limit:
-    share of the mouth and eyes that paint may cover for free. weight_*: of the losses;
-    weight_class, of the expression that the critic names in results, is for one that looks through
-    features: a critic on pixels names none."""
+    """width: channels at full size. pairs, relays, returns: share of samples that are these; poles:
+    share of pairs that are happy and neutral; relayed: what relays are asked for beside these,
+    names separated by commas, "" for all of the five; clear: share of relays that are asked for
+    happy and neutral, and overshoot: what part of their change they make again. turned: share of
+    singles that begin from a turned head. teacher: a run, a checkpoint or an exported .onnx of the
+    painter that answers relays and makes what returns begin from, "" for none. named: share of
+    singles asked for a named expression, the rest for another person's; others: share of those
+    named that are neither happy nor neutral; marked: how far these move landmarks, the root of the
+    mean square of their coordinates in crop pixels; folds: how many times as deep as people's mean
+    the folds of these are. labelled: labelled faces beside each batch, at most as many as it has
+    samples, from which the critic learns to name expressions. reader: a run, a checkpoint or an
+    exported .onnx of the reader that judges results, "" for none. features: the critic looks
+    through "mobilenet_v2", and pairs are compared there too; "" for a critic on pixels.
+    critic_from: the step at which the critic's voice begins. soft_skin: how far skin is blurred
+    before the critic sees it, and pairs are compared in features, the standard deviation in pixels;
+    mouth and eyes are not. Without it the critic has skin sharpened. r1: weight of its gradient
+    penalty, on pixels. region_limit: share of the mouth and eyes that paint may cover for free.
+    weight_*: of the losses; weight_class, of the expression that the critic names in results, is
+    for one that looks through features: a critic on pixels names none."""
 
     width: int = 16
     pairs: float = 0.5
     relays: float = 0.0
+    returns: float = 0.0
     poles: float = 0.7
     relayed: str = ""
     clear: float = 0.0
@@ -150,6 +153,8 @@ class PainterMethod:
         self._teacher = _frozen(Painter, settings.teacher)
         if settings.relays and self._teacher is None:
             raise LabError("relays need a teacher: teacher=PATH of a painter trained before")
+        if settings.returns and (self._teacher is None or self._reader is None):
+            raise LabError("returns need a teacher and a reader: teacher=PATH reader=PATH")
         self._show = _sheet_rows(faces)
 
     def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
@@ -176,6 +181,8 @@ class PainterMethod:
         s, painter = self.settings, networks["painter"]
         if self._teacher is not None and batch["relay"].any():
             self._answer(self._teacher, batch)
+        if self._teacher is not None and batch["return"].any():
+            self._send_away(self._teacher, batch)
         source = to_float(batch["source"])
         change = batch["asked"] - batch["blendshapes"]
         strokes: Strokes = painter(source, torch.cat([change, batch["name"]], 1))
@@ -246,6 +253,24 @@ class PainterMethod:
         batch["partner"][relays] = (answer.permute(0, 2, 3, 1) * 255).round().byte()
         batch["paired"] = batch["paired"] | relays
         batch["told"] = batch["told"] & ~relays  # the answer has its folds
+
+    @torch.no_grad()
+    def _send_away(self, teacher: Painter, batch: Batch) -> None:
+        """Makes pairs of the returns: the photo is their partner, and their source what the teacher
+        makes of it, as the reader sees that."""
+        assert self._reader is not None
+        returns = batch["return"]
+        photo, change, face = (batch[k][returns] for k in ("source", "away", "away_face"))
+        device = photo.device.type
+        with precision.autocast(device):
+            strokes: Strokes = teacher.to(photo.device)(to_float(photo), change)
+            # not blurred: or the way back would be to sharpen skin
+            made = compose(to_float(photo), strokes, face, "bicubic")
+            read = self._reader.to(photo.device)(made)
+        batch["source"][returns] = (made.permute(0, 2, 3, 1) * 255).round().byte()
+        batch["points"][returns] = read.landmarks.to(batch["points"])
+        batch["blendshapes"][returns] = read.blendshapes.to(batch["blendshapes"])
+        batch["paired"] = batch["paired"] | returns
 
     def _judged(
         self, critic: nn.Module, seen: Tensor | list[Tensor], batch: Batch
@@ -404,25 +429,26 @@ class PainterMethod:
         return np.asarray(cv2.resize(picture, None, fx=1.25, fy=1.25), np.uint8)
 
 
-def compose(source: Tensor, strokes: Strokes, face: Tensor) -> Tensor:
+def compose(source: Tensor, strokes: Strokes, face: Tensor, sampling: str = "bilinear") -> Tensor:
     """The result at crop size, [N, 3, H, W]: what the runtime does at the photo's own size, but for
     what `facepaint.methods` corrects in strokes first.
 
     source [N, 3, H, W]; face [N, H, W] fades every stroke out towards the face's border.
     """
     fade = face[:, None]
-    lit = warp(source, strokes.flow * fade) * torch.exp(strokes.shade * fade)
+    lit = warp(source, strokes.flow * fade, sampling) * torch.exp(strokes.shade * fade)
     return (lit + strokes.mask * fade * strokes.paint).clamp(0, 1)
 
 
-def warp(source: Tensor, flow: Tensor) -> Tensor:
-    """source [N, C, H, W] where the flow [N, 2, H, W] says that each pixel comes from; linear."""
+def warp(source: Tensor, flow: Tensor, sampling: str = "bilinear") -> Tensor:
+    """source [N, C, H, W] where the flow [N, 2, H, W] says that each pixel comes from; sampling:
+    "bilinear", or "bicubic", which blurs less."""
     size = source.shape[-1]
     centres = (torch.arange(size, device=source.device) + 0.5) / size
     y, x = torch.meshgrid(centres, centres, indexing="ij")
     grid = (torch.stack([x, y], -1) + flow.permute(0, 2, 3, 1)) * 2 - 1
     taken: Tensor = F.grid_sample(
-        source, grid, mode="bilinear", padding_mode="border", align_corners=False
+        source, grid, mode=sampling, padding_mode="border", align_corners=False
     )
     return taken
 
