@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 onnx = pytest.importorskip("onnx", reason="the lab's extra is not installed")
 
 from facepaint.lab import features, loop, recipe  # noqa: E402
-from facepaint.lab.data import drawn, moves  # noqa: E402
+from facepaint.lab.data import drawn, moves, teeth  # noqa: E402
 from facepaint.lab.data.faces import FaceSet  # noqa: E402
 from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, Samples, one_hot  # noqa: E402
 from facepaint.lab.data.topology import SMILING, head_turn  # noqa: E402
@@ -524,6 +524,32 @@ def test_returns_lead_to_open_mouths_more_often_than_there_are(faces: FaceSet) -
 
     there = opened(faces.blendshapes[~faces.held_out & faces.is_face])
     assert 0 < there < 0.35 < opened([r["asked"] for r in rows])
+
+
+def test_a_set_without_open_mouths_has_no_say_in_how_they_look(
+    faces: FaceSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its critic would see none that is real."""
+    shares = recipe.settings(PainterSettings, SMALL | {"pairs": 0.0, "named": 1.0, "others": 1.0})
+    for alike in (True, False):
+        if not alike:
+            monkeypatch.setattr(teeth, "dark_inside", lambda _, rows: np.zeros(len(rows), bool))
+        rows = Samples(shares, faces).draw(np.random.default_rng(0), 40)
+        asks = [r["asked"][OPEN] > 0.1 and r["asked"][SMILING].mean() <= 0.35 for r in rows]
+        assert any(asks) and not all(asks)
+        assert [bool(r["judged"]) for r in rows] == [alike or not asked for asked in asks]
+
+
+def test_what_is_not_judged_teaches_neither_painter_nor_critic(build: Any) -> None:
+    method = build(pairs=1.0, labelled=0, weight_class=0.0)
+    batch = method.sample(np.random.default_rng(1), 6, 0)
+    networks, losses = method.networks, {}
+    for judged in (False, True):
+        given = batch | {"judged": torch.full((6,), judged)}
+        _, parts = method.loss("painter", networks, given, 10)
+        total, _ = method.loss("critic", networks, given, 10)
+        losses[judged] = abs(float(parts["critic"])), float(total)
+    assert losses[False] == (0, 0) and min(losses[True]) > 0
 
 
 def test_a_return_begins_from_what_the_teacher_makes_and_is_answered_by_the_photo(

@@ -71,3 +71,25 @@ def test_teeth_that_are_too_bright_come_down_and_nothing_else_changes() -> None:
     assert float(held[0, 0, 30, 22] / held[0, 0, 30, 30]) == pytest.approx(0.4 / 0.95, rel=1e-4)
     assert torch.equal(held[1], pictures[1])
     assert torch.equal(held[0, :, :18], pictures[0, :, :18])
+
+
+def test_open_mouths_are_dark_inside_where_neither_teeth_nor_tongue_are_in_front() -> None:
+    """By what lies between the lips, beside skin; a closed mouth has no inside."""
+    made = smiling(16)
+    rows = np.flatnonzero(made.is_face)
+    closed = made.landmarks.copy()
+    closed[:, list(INNER_LIPS), 1] = closed[:, list(INNER_LIPS), 1].mean(1, keepdims=True)
+
+    def seen(share: float, landmarks: np.ndarray) -> np.ndarray:
+        """Mouths of so much of the skin's light."""
+        crops = made.crops.copy()
+        for i in rows:
+            outline = align.apply(INNER, made.landmarks[i][list(INNER_LIPS)])
+            colour = (share * crops[i][0, 0]).tolist()
+            at = np.rint(outline * 16).astype(np.int32)
+            cv2.fillPoly(crops[i], [at], colour, shift=4)
+        return teeth.dark_inside(dataclasses.replace(made, crops=crops, landmarks=landmarks), rows)
+
+    assert seen(0.4, made.landmarks).all()
+    assert not seen(0.8, made.landmarks).any()
+    assert not seen(0.4, closed).any()

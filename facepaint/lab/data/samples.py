@@ -37,8 +37,8 @@ OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
 _A_SMILE = 0.35  # the mean of SMILING from which on a face smiles
 _OPEN = BLENDSHAPES.index("jawOpen")
 _AN_OPEN_MOUTH = 0.1  # the score from which on a mouth shows its inside, if it does not smile
-# Of the returns: to mouths that are open and do not smile, which are one in forty, to smiles, and
-# to all else.
+# Of the returns: to mouths that are open, dark and do not smile, which are one in eighty, to
+# smiles, and to mouths that are closed.
 _RETURNS = (0.5, 0.3, 0.2)
 _TURNED = 0.35  # `head_turn` from which on a head is turned: no two photos of a person show such
 
@@ -115,11 +115,13 @@ class Samples:
         self._by_set = {str(s): np.flatnonzero(train & (faces.sources == s)) for s in sets}
         smiling = faces.blendshapes[:, SMILING].mean(1) > _A_SMILE
         opened = ~smiling & (faces.blendshapes[:, _OPEN] > _AN_OPEN_MOUTH)
-        kinds = (opened, smiling, ~opened & ~smiling)
+        dark = opened.copy()  # of all that is seen in open mouths the mean would be flesh
+        dark[train & opened] = teeth.dark_inside(faces, np.flatnonzero(train & opened))
+        kinds = (dark, smiling, ~opened & ~smiling)
         self._return_to = list(
             zip(_RETURNS, (np.flatnonzero(train & k) for k in kinds), strict=True)
         )
-        self._opened = {s: rows[opened[rows]] for s, rows in self._by_set.items()}
+        self._opened = {s: rows[dark[rows]] for s, rows in self._by_set.items()}
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
 
     def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
@@ -170,7 +172,7 @@ class Samples:
             points = self._points(source, asked, name)
             if wanted in (HAPPY, NEUTRAL):
                 points = points + self._shares.overshoot * (points - source.points)
-        real = self._like(rng, str(f.sources[i]), asked)
+        real, alike = self._like(rng, str(f.sources[i]), asked)
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
         other = self._seen(real, real_jitter, rng.random() < 0.5)
         answered = kind in ("pair", "return")
@@ -196,6 +198,7 @@ class Samples:
             "parts": region(points, points),
             "real_parts": region(other.points, other.points),
             "real_blendshapes": other.blendshapes,
+            "judged": np.bool_(alike),
         }
 
     def _away(self, have: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -268,16 +271,18 @@ class Samples:
             shade = np.clip(strength * ratios.on_face(gain, points), -limit, limit)
         return {"folds": shade.astype(np.float32), "told": np.bool_(told)}
 
-    def _like(self, rng: np.random.Generator, source: str, asked: FloatArray) -> int:
+    def _like(self, rng: np.random.Generator, source: str, asked: FloatArray) -> tuple[int, bool]:
         """A real photo that shows about what is asked, of the same set: so a critic can tell it
-        from a result by nothing but its truth."""
-        some = rng.choice(self._by_set[source], 24)
-        if asked[_OPEN] > _AN_OPEN_MOUTH and len(
-            self._opened[source]
-        ):  # of many hardly one is open
-            some = np.concatenate([some, rng.choice(self._opened[source], 6)])
+        from a result by nothing but its truth. And whether there is such a photo: a set without an
+        open mouth would have open ones look wrong."""
+        some, alike = rng.choice(self._by_set[source], 24), True
+        if asked[_OPEN] > _AN_OPEN_MOUTH and asked[SMILING].mean() <= _A_SMILE:
+            opened = self._opened[source]
+            alike = len(opened) > 0
+            if alike:  # of 24 hardly one is open
+                some = np.concatenate([some, rng.choice(opened, 6)])
         apart = np.abs(self._faces.blendshapes[some] - asked)[:, ~GAZE].sum(1)
-        return int(some[int(apart.argmin())])
+        return int(some[int(apart.argmin())]), alike
 
     def _seen(self, i: int, frame: FloatArray, flip: bool) -> _Seen:
         points = align.apply(align.invert(frame), self._faces.landmarks[i])

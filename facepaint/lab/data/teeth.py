@@ -1,4 +1,5 @@
-"""How bright teeth are in people's smiles, beside the skin around them.
+"""How bright teeth are in people's smiles, beside the skin around them, and which mouths are open
+and dark.
 
 New teeth have nothing in the photo to go by, and a painter likes them brighter than they are. In
 real smiles they follow the light of the face, less than in proportion: skin differs in colour from
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -25,6 +27,7 @@ from facepaint.segment import face_mask
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 _BROAD = 0.5  # the mean of these from which on teeth show
 _LEAST = 60  # pixels between the lips, in a crop
+_SHADOW = 0.55  # of the skin's luminance, up to which a mouth's inside is dark
 _BRIGHT = 0.7  # share of the pixels between the lips that are darker than teeth
 _FEWEST = 20  # smiles to measure
 _DARK = 0.02  # luminance under which nothing is told
@@ -52,21 +55,42 @@ def measure(faces: FaceSet, rows: npt.NDArray[np.intp]) -> Lines | None:
     return Lines(slope.astype(np.float32), offset.astype(np.float32))
 
 
+def dark_inside(faces: FaceSet, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Of those rows, bool [N], whether the mouth is open and what lies between the lips is dark,
+    neither teeth nor tongue: what one sees of a mouth that opens in surprise."""
+    return np.array([_is_dark(faces, int(i)) for i in rows], bool)
+
+
+def _is_dark(faces: FaceSet, i: int) -> bool:
+    crop, between, skin = _mouth(faces, i)
+    grey = crop @ np.array(LUMINANCE, np.float32)
+    inside = cv2.erode(between, np.ones((3, 3), np.uint8))  # a polygon's outline counts as filled
+    if between.sum() < _LEAST or not inside.any() or skin.sum() < _LEAST:
+        return False
+    dark, light = (float((grey * where).sum() / where.sum()) for where in (inside, skin))
+    return dark < _SHADOW * light
+
+
 def _of(faces: FaceSet, i: int) -> FloatArray | None:
     """The mean colour of skin and that of the bright part between the lips, [2, 3]; None where the
     mouth is closed or all is dark."""
-    crop = cut(faces.crops[i], align.IDENTITY).astype(np.float32) / 255
-    points = faces.landmarks[i]
-    between, mouth = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
-    fill(between, points[list(INNER_LIPS)])
-    fill(mouth, points[list(OUTER_LIPS)])
-    skin = face_mask(points) * (1 - mouth)
+    crop, between, skin = _mouth(faces, i)
     if between.sum() < _LEAST or skin.sum() < _LEAST:
         return None
     inside, grey = crop[between > 0], (crop @ np.array(LUMINANCE, np.float32))[between > 0]
     of_teeth = inside[grey >= np.quantile(grey, _BRIGHT)].mean(0)
     both = np.stack([(crop * skin[..., None]).sum((0, 1)) / skin.sum(), of_teeth])
     return both.astype(np.float32) if both.min() > _DARK else None
+
+
+def _mouth(faces: FaceSet, i: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """A crop, 0 to 1, and where the mouth's inside and the skin are in it, [128, 128]."""
+    crop = cut(faces.crops[i], align.IDENTITY).astype(np.float32) / 255
+    points = faces.landmarks[i]
+    between, mouth = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
+    fill(between, points[list(INNER_LIPS)])
+    fill(mouth, points[list(OUTER_LIPS)])
+    return crop, between, np.asarray(face_mask(points) * (1 - mouth), np.float32)
 
 
 def held_back(pictures: Tensor, between: Tensor, skin: Tensor, lines: Lines) -> Tensor:

@@ -280,7 +280,8 @@ class PainterMethod:
         judged: Judgement = critic.requires_grad_(False)(seen, batch["asked"])
         if s.weight_critic:
             scores = judged.scores.float()
-            parts["critic"] = -s.weight_critic * (scores * _attention(scores)).mean()
+            weight = _attention(scores) * batch["judged"][:, None]
+            parts["critic"] = -s.weight_critic * (scores * weight).mean()
         if s.weight_class and judged.expressions is not None:
             parts["class"] = s.weight_class * class_loss(judged.expressions, batch["name"])
         return parts
@@ -376,7 +377,7 @@ class PainterMethod:
         on_made = critic(made, batch["asked"]).scores.float()
         # a real face beside another's blendshapes is wrong too: the critic must read them
         shuffled = critic(seen, batch["real_blendshapes"].roll(1, 0)).scores.float()
-        weight = _attention(on_real)
+        weight = _attention(on_real) * batch["judged"][:, None]
         loss = (weight * (F.relu(1 - on_real) + F.relu(1 + on_made))).mean()
         loss = loss + 0.5 * (weight * F.relu(1 + shuffled)).mean()
         if isinstance(seen, Tensor):
