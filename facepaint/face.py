@@ -40,6 +40,10 @@ RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 
 
+_CHEEKS, _NOSE_TIP = (454, 234), 1
+_FAR = 1.0  # `head_turn`, about 45 degrees
+
+
 class Box(NamedTuple):
     """An upright rectangle in photo pixels, and the detector's score for a face in it (0 to 1)."""
 
@@ -90,7 +94,22 @@ class Face:
         """The likeliest of EXPRESSIONS."""
         return EXPRESSIONS[int(np.argmax(self.probabilities))]
 
+    @property
+    def turned_far(self) -> bool:
+        """Whether the head is turned so far to a side, some 45 degrees or more, that an edit may
+        well look wrong: few such were seen in training."""
+        return abs(head_turn(self.landmarks)) > _FAR
+
     def top_blendshapes(self, count: int = 5) -> dict[str, float]:
         """The `count` strongest blendshapes by name, strongest first; `_neutral` is left out."""
         order = np.argsort(-self.blendshapes[1:], kind="stable")[:count] + 1
         return {BLENDSHAPES[i]: round(float(self.blendshapes[i]), 3) for i in order}
+
+
+def head_turn(landmarks: FloatArray) -> float:
+    """How far a head is turned to a side, 0 straight: the nose tip's place between the cheeks'
+    edges, along the line of the eyes. Roughly the tangent of the angle."""
+    axis = landmarks[LEFT_IRIS] - landmarks[RIGHT_IRIS]
+    along = landmarks[[*_CHEEKS, _NOSE_TIP]] @ axis / max(1e-6, float(np.linalg.norm(axis)))
+    left, right, nose = along.tolist()
+    return float((2 * nose - left - right) / max(1e-6, abs(left - right)))

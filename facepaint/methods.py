@@ -22,6 +22,8 @@ from facepaint.names import BLENDSHAPES, EXPRESSIONS
 from facepaint.segment import region_mask, smoothstep
 
 Pixels = npt.NDArray[np.uint8]
+_CLIPS = 16  # the power of a pixel's brightest channel, as far as which it may be overexposed
+_FEATHERED = 2.0  # pixels: that has no edge
 _FAINT, _FULL = 0.25, 0.75  # cover up to which paint on skin does not darken, and from which whole
 _EDGE = 6  # pixels of the crop, over which that begins beside a mouth
 
@@ -125,17 +127,20 @@ def _without_smudges(strokes: Mapping[str, FloatArray], dark: FloatArray) -> Flo
     it: on cheeks it is meant as a dimple and looks like a smudge."""
     kept = np.maximum(smoothstep(strokes["mask"], _FAINT, _FULL), dark)[..., None]
     paint = strokes["paint"]
-    darkens = np.minimum(paint.mean(-1, keepdims=True), 0)
-    return np.asarray(paint - (1 - kept) * darkens, np.float32)
+    darkens = paint.mean(-1, keepdims=True) < 0
+    return np.asarray(np.where(darkens, kept * paint, paint), np.float32)
 
 
 def _lit(crop: Pixels, strokes: Mapping[str, FloatArray], depth: float) -> FloatArray:
-    """The shade [S, S], where it darkens so many times as dark, and less of it where a crop is
-    bright already, and would lose its drawing to white."""
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    headroom = 1 - warped(grey, strokes["flow"]) ** 4
+    """The shade [S, S], where it darkens so many times as dark. Less of it where a crop is bright:
+    made brighter, it would lose its drawing to white; and what was white before is not made grey,
+    since how much brighter than white it was is not known."""
+    light = warped(crop, strokes["flow"]).astype(np.float32) / 255
+    grey = cv2.cvtColor(light, cv2.COLOR_RGB2GRAY)
+    headroom, known = 1 - grey**4, 1 - light.max(-1) ** _CLIPS
+    known = cv2.GaussianBlur(known, (0, 0), _FEATHERED)
     shade = strokes["shade"]
-    return np.asarray(shade * np.where(shade > 0, headroom, depth), np.float32)
+    return np.asarray(shade * np.where(shade > 0, headroom, depth * known), np.float32)
 
 
 def _moved(crop: Pixels, by: Motion) -> Strokes:

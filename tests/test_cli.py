@@ -49,6 +49,24 @@ def test_the_result_lies_beside_the_photo(photo: Path) -> None:
     assert (photo.parent / "photo.neutral.jpg").read_bytes() == wanted
 
 
+def test_who_is_turned_far_is_told_of_and_edited_all_the_same(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from facepaint.cli import cli
+
+    said = {}
+    for far in (False, True):
+        monkeypatch.setattr(facepaint.Face, "turned_far", far)
+        out = photo.with_name(f"{far}.png")
+        found = CliRunner().invoke(cli, ["edit", str(photo), str(out), "--to", "happy"])
+        assert found.exit_code == 0 and out.exists()
+        said[far] = found.stderr
+    line = "facepaint: face 0 is turned far to a side: look whether its edit is right"
+    assert line not in said[False] and line in said[True].splitlines()
+
+
 def test_every_control_does_what_the_library_does(photo: Path) -> None:
     painter = facepaint.load()
     out = photo.parent / "out.png"

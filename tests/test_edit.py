@@ -10,6 +10,7 @@ import pytest
 from facepaint import BLENDSHAPES, EXPRESSIONS, Box, Edit, EditError, Face, rig
 from facepaint.change import _PROTOTYPES, change, choose, parts
 from facepaint.edit import parse_face
+from facepaint.mesh import mean_face
 
 RNG = np.random.default_rng(0)
 TARGETS = {e: RNG.uniform(0, 1, 52).astype(np.float32) for e in EXPRESSIONS}
@@ -262,3 +263,15 @@ def test_a_face_says_its_expression_and_strongest_blendshapes() -> None:
     assert len(top) == 4 and "_neutral" not in top
     assert list(top.values()) == sorted(top.values(), reverse=True)
     assert next(iter(top.values())) == round(float(face.blendshapes[1:].max()), 3)
+
+
+def test_a_head_is_turned_far_from_about_half_profile_on() -> None:
+    """The nose's tip beyond the middle of the nearer half of the face, tilted or not."""
+    straight = mean_face() * 200
+    half = float(np.ptp(straight[[234, 454], 0])) / 2
+    tilt = np.array([[0.8, -0.6], [0.6, 0.8]], np.float32)
+    for share, far in ((0.0, False), (0.3, False), (-0.3, False), (0.7, True), (-0.7, True)):
+        landmarks = straight.copy()
+        landmarks[1, 0] += 2 * share * half
+        for points in (landmarks, landmarks @ tilt.T):
+            assert replace(a_face(), landmarks=points).turned_far is far

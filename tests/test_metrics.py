@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the lab's extra is not installed")
 
-from facepaint.lab.data.topology import head_turn
+from facepaint.face import head_turn
 from facepaint.lab.measure import metrics
 from facepaint.mesh import mean_face
 
@@ -189,6 +189,8 @@ def test_a_straight_head_is_not_turned() -> None:
     moved = points.copy()
     moved[1, 0] += 0.05
     assert head_turn(moved) > 0.1
+    tilt = np.array([[0.6, -0.8], [0.8, 0.6]], np.float32)
+    assert head_turn(moved @ tilt.T * 300) == pytest.approx(head_turn(moved), abs=1e-3)
 
 
 def test_the_bootstrap_holds_the_mean() -> None:

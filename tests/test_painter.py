@@ -261,7 +261,8 @@ def test_something_before_a_face_is_not_painted_over(
 
 
 def test_what_is_bright_already_is_not_brightened_to_white() -> None:
-    """And where a flow takes it from is what counts; folds are deeper everywhere."""
+    """Nor is what was white made grey. Where a flow takes it from is what counts; folds are deeper
+    where skin shows its colour."""
     size = align.CROP
     crop = np.full((size, size, 3), 60, np.uint8)
     crop[:, : size // 2] = 250
@@ -272,11 +273,14 @@ def test_what_is_bright_already_is_not_brightened_to_white() -> None:
     assert (left[light] < 0.1).all() and (left[dark] > 0.9).all() and (left <= 1).all()
     flow[..., 0] = 0.5  # the right half is taken from beyond the right, the left from the right
     assert (_lit(crop, {"flow": flow, "shade": shade}, 1.5) > 0.9 * shade).all()
-    assert _lit(crop, {"flow": 0 * flow, "shade": -shade}, 1.5) == pytest.approx(-1.5 * shade)
+    folds = _lit(crop, {"flow": 0 * flow, "shade": -shade}, 1.5) / -shade
+    assert (folds[:, : size // 2 - 8] < 0.5).all()
+    assert folds[:, size // 2 + 8 :] == pytest.approx(1.5, abs=1e-3)
+    assert np.abs(np.diff(folds, axis=1)).max() < 0.3  # without an edge
 
 
 def test_paint_that_covers_skin_faintly_does_not_darken_it() -> None:
-    """But brightens it, keeps its hue, and darkens where it may, and what it covers well."""
+    """Nor colours it so; but it brightens, and darkens where it may, and what it covers well."""
     size = align.CROP
     mask = np.full((size, size), 0.2, np.float32)
     mask[:, 100:] = 0.9
@@ -285,10 +289,11 @@ def test_paint_that_covers_skin_faintly_does_not_darken_it() -> None:
     hue = np.array([0.02, 0, -0.02], np.float32)
     for paint, kept_on_skin in ((-0.3, 0.0), (0.3, 0.3)):
         strokes = {"mask": mask, "paint": np.full((size, size, 3), paint, np.float32) + hue}
-        left = _without_smudges(strokes, dark) - hue
-        assert left[50:, :100] == pytest.approx(kept_on_skin, abs=1e-6)
+        left = _without_smudges(strokes, dark)
+        on_skin = kept_on_skin + hue if kept_on_skin else 0 * hue
+        assert left[50:, :100] == pytest.approx(np.broadcast_to(on_skin, (78, 100, 3)), abs=1e-6)
         for whole in (left[:40], left[:, 100:]):
-            assert whole == pytest.approx(paint, abs=1e-6)
+            assert whole == pytest.approx(np.broadcast_to(paint + hue, whole.shape), abs=1e-6)
 
 
 def test_nose_and_chin_lie_between_the_corners_of_the_mouth_and_cheeks_do_not() -> None:

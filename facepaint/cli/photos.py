@@ -84,6 +84,10 @@ def edit(
     if target != PIPE:
         one = "1 face" if len(chosen) == 1 else f"{len(chosen)} faces"
         click.echo(f"{target}: {one} of {len(found)} edited ({given.word(common, each)})", err=True)
+    for face in chosen:
+        if face.turned_far:
+            what = "is turned far to a side: look whether its edit is right"
+            click.echo(f"facepaint: face {face.index} {what}", err=True)
 
 
 @cli.command()

@@ -21,10 +21,11 @@ from facepaint.face import (
     OUTER_LIPS,
     RIGHT_EYE,
     FloatArray,
+    head_turn,
 )
 from facepaint.lab.data import augment, moves, ratios, teeth
 from facepaint.lab.data.faces import FaceSet, mirror
-from facepaint.lab.data.topology import SMILING, fill, head_turn, mirrored_blendshapes
+from facepaint.lab.data.topology import SMILING, fill, mirrored_blendshapes
 from facepaint.mesh import mirrored_landmarks
 from facepaint.segment import face_mask
 

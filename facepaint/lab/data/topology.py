@@ -23,13 +23,6 @@ def mirrored_blendshapes() -> npt.NDArray[np.intp]:
     return np.array([BLENDSHAPES.index(n) for n in names])
 
 
-def head_turn(landmarks: FloatArray) -> float:
-    """How far a head is turned to a side, about -1 to 1, 0 straight: the nose tip's place between
-    the cheeks' edges. Roughly the sine of the angle."""
-    left, right, nose = landmarks[454, 0], landmarks[234, 0], landmarks[1, 0]
-    return float((2 * nose - left - right) / max(1e-6, abs(left - right)))
-
-
 def fill(picture: npt.NDArray[np.float32], polygon: FloatArray) -> None:
     """Set a polygon of a crop, [N, 2] in crop units, to 1 in a picture [128, 128], in place."""
     corners = np.round((polygon * CROP - 0.5) * 16).astype(np.int32)

@@ -22,12 +22,12 @@ from facepaint.change import GAZE, Targets, change
 from facepaint.composite import composite
 from facepaint.edit import Edit
 from facepaint.errors import LabError
-from facepaint.face import EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS, Box, Face, FloatArray
+from facepaint.face import EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS, Box, Face, FloatArray, head_turn
 from facepaint.files import whole_lines, write_whole
 from facepaint.lab import loop
 from facepaint.lab.data.faces import INNER, WIDE_PIXELS, FaceSet
 from facepaint.lab.data.moves import still_frame
-from facepaint.lab.data.topology import SMILING, head_turn
+from facepaint.lab.data.topology import SMILING
 from facepaint.lab.measure import identity, metrics
 from facepaint.lab.measure.judge import Judge
 from facepaint.methods import Method, known_to

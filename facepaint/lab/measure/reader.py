@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.face import LEFT_IRIS, RIGHT_IRIS, FloatArray
+from facepaint.face import LEFT_IRIS, RIGHT_IRIS, FloatArray, head_turn
 from facepaint.lab.data import augment
 from facepaint.lab.data.faces import INNER, FaceSet
-from facepaint.lab.data.topology import SMILING, head_turn
+from facepaint.lab.data.topology import SMILING
 from facepaint.lab.measure import cost, evaluate, metrics, summary
 from facepaint.models import Model
 from facepaint.read import LOOKS, MIN_CONFIDENCE

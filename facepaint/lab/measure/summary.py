@@ -254,7 +254,7 @@ _GROUPS: dict[str, Callable[[Row], str]] = {
 
 
 def turn_group(turn: float) -> str:
-    """Whether a head is turned by more than about 17 degrees; `turn` as `topology.head_turn`."""
+    """Whether a head is turned by more than about 17 degrees; `turn` as `face.head_turn`."""
     return "turned" if abs(turn) > _TURNED else "straight"
 
 
