@@ -31,6 +31,7 @@ from facepaint.lab.methods.painter import (  # noqa: E402
     PainterMethod,
     PainterSettings,
     _fold_loss,
+    _inside_loss,
     class_loss,
     compose,
     compose_two,
@@ -584,14 +585,39 @@ def test_returns_without_a_teacher_or_a_reader_are_one_clear_line(build: Any) ->
             build(returns=0.5, **paths)
 
 
+def test_singles_that_open_the_mouth_are_told_its_inside(faces: FaceSet) -> None:
+    rows = {}
+    for opened in (0.0, 1.0):
+        more = {"pairs": 0.0, "opened": opened}
+        shares = recipe.settings(PainterSettings, SMALL | more)
+        rows[opened] = Samples(shares, faces).draw(np.random.default_rng(0), 40)
+    assert not any(r["hollow"].any() for r in rows[0.0])
+    asks = [r["asked"][OPEN] > 0.1 and r["asked"][SMILING].mean() <= 0.35 for r in rows[1.0]]
+    told = [bool(r["hollow"].any()) for r in rows[1.0]]
+    assert np.mean(asks) > 0.5 and np.mean(told) > 0.3
+    assert not any(t and not a for t, a in zip(told, asks, strict=True))
+    for row in (r for r, t in zip(rows[1.0], told, strict=True) if t):
+        assert (row["inside"][row["hollow"] > 0] < 0).all()  # darker than skin
+
+
+def test_what_is_told_of_a_mouth_is_beside_the_face_s_own_skin() -> None:
+    source = torch.full((1, 3, 128, 128), 0.6)
+    hollow, inside = torch.zeros(1, 128, 128), torch.full((1, 128, 128, 3), float(np.log(0.25)))
+    hollow[:, 80:90, 50:80] = 1
+    batch = {"face": torch.ones(1, 128, 128), "region": torch.zeros(1, 128, 128), "inside": inside}
+    right = torch.where(hollow[:, None] > 0, 0.15, source)
+    assert float(_inside_loss(right, source, hollow, batch)) == pytest.approx(0, abs=1e-5)
+    assert float(_inside_loss(source, source, hollow, batch)) == pytest.approx(0.45, abs=1e-5)
+
+
 def test_a_step_with_returns_trains(build: Any, tmp_path: Path) -> None:
     method = build(
-        returns=0.5, pairs=0.25, labelled=0, weight_class=0.0, steps=2, save_every=2,
+        returns=0.4, pairs=0.2, opened=1.0, labelled=0, weight_class=0.0, steps=2, save_every=2,
         teacher=str(WEIGHTS / "painter.onnx"), reader=str(WEIGHTS / "reader.onnx"), sheet_every=100,
     )  # fmt: skip
     loop.train(method, tmp_path)
     logged = (tmp_path / "log.jsonl").read_text()
-    assert "pixels" in logged and "nan" not in logged.lower()
+    assert "inside" in logged and "nan" not in logged.lower()
 
 
 # --- what the critic sees of skin

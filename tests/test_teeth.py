@@ -93,3 +93,37 @@ def test_open_mouths_are_dark_inside_where_neither_teeth_nor_tongue_are_in_front
     assert seen(0.4, made.landmarks).all()
     assert not seen(0.8, made.landmarks).any()
     assert not seen(0.4, closed).any()
+
+
+def test_the_inside_of_open_mouths_is_as_dark_as_people_s_from_place_to_place() -> None:
+    """Beside skin, whatever its colour; it lies between the lips of any face, however open."""
+    made = smiling(8)
+    rows, crops = np.flatnonzero(made.is_face), made.crops.copy()
+    mouth = list(INNER_LIPS)
+    for i in rows:
+        outline = np.rint(align.apply(INNER, made.landmarks[i][mouth]) * 16).astype(np.int32)
+        skin = crops[i][0, 0].astype(float)
+        cv2.fillPoly(crops[i], [outline], (0.5 * skin).tolist(), shift=4)
+        middle = round(float(outline[:, 1].mean() / 16))
+        upper = (crops[i] != crops[i][0, 0]).any(-1) & (np.arange(len(crops[i])) < middle)[:, None]
+        crops[i][upper] = 0.25 * skin
+    inside = teeth.mean_inside(dataclasses.replace(made, crops=crops), rows)
+    assert inside is not None and inside.shape == (8, 12, 3)
+    middle = np.s_[:, 3:-3]  # the corners' few rows are of either
+    assert np.exp(inside[:3][middle]) == pytest.approx(0.25, abs=0.04)
+    assert np.exp(inside[-2:][middle]) == pytest.approx(0.5, abs=0.06)
+    face = made.landmarks[rows[0]]
+    laid, where = teeth.laid_inside(inside, face)
+    assert laid.shape == (128, 128, 3) and {*np.unique(where)} == {0, 1}
+    y, x = np.nonzero(where)
+    low, high = face[mouth].min(0) * 128, face[mouth].max(0) * 128
+    assert low[0] - 1 < x.min() and x.max() < high[0] and low[1] - 1 < y.min() and y.max() < high[1]
+    top, bottom = (
+        laid[where.astype(bool) & (np.indices(where.shape)[0] == r)] for r in (y.min(), y.max())
+    )
+    assert np.exp(top) == pytest.approx(0.25, abs=0.04)
+    assert np.exp(bottom) == pytest.approx(0.5, abs=0.06)
+    shut = face.copy()
+    shut[mouth, 1] = shut[mouth, 1].mean()
+    assert not teeth.laid_inside(inside, shut)[1].any()
+    assert teeth.mean_inside(made, rows[:0]) is None

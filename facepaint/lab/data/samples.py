@@ -37,10 +37,11 @@ _DEEPEST = 0.22  # shade, a little less than the painter can give
 OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
 _A_SMILE = 0.35  # the mean of SMILING from which on a face smiles
 _OPEN = BLENDSHAPES.index("jawOpen")
+_OPENERS = [BLENDSHAPES.index(n) for n in ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight")]
 _AN_OPEN_MOUTH = 0.1  # the score from which on a mouth shows its inside, if it does not smile
 # Of the returns: to mouths that are open, dark and do not smile, which are one in eighty, to
 # smiles, and to mouths that are closed.
-_RETURNS = (0.5, 0.3, 0.2)
+_RETURNS = (0.6, 0.25, 0.15)
 _TURNED = 0.35  # `head_turn` from which on a head is turned: no two photos of a person show such
 
 
@@ -53,6 +54,8 @@ class Shares(Protocol):
     def relays(self) -> float: ...
     @property
     def returns(self) -> float: ...
+    @property
+    def opened(self) -> float: ...
     @property
     def relayed(self) -> str: ...
     @property
@@ -123,6 +126,7 @@ class Samples:
             zip(_RETURNS, (np.flatnonzero(train & k) for k in kinds), strict=True)
         )
         self._opened = {s: rows[dark[rows]] for s, rows in self._by_set.items()}
+        self._inside = teeth.mean_inside(faces, self._return_to[0][1]) if shares.opened else None
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
 
     def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
@@ -181,26 +185,42 @@ class Samples:
         for view, seen in (("source", source), ("partner", partner), ("real", other)):
             wide = f.crops[seen.row]
             views |= augment.view(view, wide, seen.frame, look, self._shares.on_device)
-        return views | {
-            "points": begin,
-            "blendshapes": source.blendshapes,
-            "asked": asked.astype(np.float32),
-            "name": name,
-            "asked_points": points.astype(np.float32),
-            "paired": np.bool_(kind == "pair"),
-            "relay": np.bool_(kind == "relay"),
-            "return": np.bool_(kind == "return"),
-            "away": np.concatenate([away - source.blendshapes, away_name]).astype(np.float32),
-            "away_face": face_mask(source.points),
-            "face": face_mask(begin),
-            "region": region(points, begin) * (1 - nose(points)),
-            "nose": nose(points),
-            "opening": opening(points, begin),
-            "parts": region(points, points),
-            "real_parts": region(other.points, other.points),
-            "real_blendshapes": other.blendshapes,
-            "judged": np.bool_(alike),
-        }
+        return (
+            views
+            | {
+                "points": begin,
+                "blendshapes": source.blendshapes,
+                "asked": asked.astype(np.float32),
+                "name": name,
+                "asked_points": points.astype(np.float32),
+                "paired": np.bool_(kind == "pair"),
+                "relay": np.bool_(kind == "relay"),
+                "return": np.bool_(kind == "return"),
+                "away": np.concatenate([away - source.blendshapes, away_name]).astype(np.float32),
+                "away_face": face_mask(source.points),
+                "face": face_mask(begin),
+                "region": region(points, begin) * (1 - nose(points)),
+                "nose": nose(points),
+                "opening": opening(points, begin),
+                "parts": region(points, points),
+                "real_parts": region(other.points, other.points),
+                "real_blendshapes": other.blendshapes,
+                "judged": np.bool_(alike),
+            }
+            | self._hollow(points, asked)
+        )
+
+    def _hollow(self, points: FloatArray, asked: FloatArray) -> dict[str, Any]:
+        """How much darker than skin the inside of a mouth shall be that is asked to open without a
+        smile, the logarithm of the ratio, and where that is told."""
+        opens = asked[_OPEN] > _AN_OPEN_MOUTH and asked[SMILING].mean() <= _A_SMILE
+        if self._inside is None or not opens:
+            return {
+                "hollow": np.zeros((CROP, CROP), np.float32),
+                "inside": np.zeros((CROP, CROP, 3), np.float32),
+            }
+        inside, where = teeth.laid_inside(self._inside, points)
+        return {"hollow": where, "inside": inside}
 
     def _away(self, have: FloatArray) -> tuple[FloatArray, FloatArray]:
         """What a return's photo is first made, blendshapes [52] and name [7]: happy where it is
@@ -304,6 +324,9 @@ class Samples:
         else:
             pool = self._pool if name < 0 else self._labelled[name]
             want = self._faces.blendshapes[int(rng.choice(pool))].copy()
+        if rng.random() < self._shares.opened:
+            want[_OPENERS] = rng.uniform((0.15, 0, 0), (0.6, 0.4, 0.4))
+            want[SMILING] = np.minimum(want[SMILING], rng.uniform(0, 0.3))
         if rng.random() < 0.8:  # mostly the gaze stays
             want[GAZE] = have[GAZE]
         whole = 0.5 if wanted is None else 0.8

@@ -1,9 +1,10 @@
-"""How bright teeth are in people's smiles, beside the skin around them, and which mouths are open
-and dark.
+"""How bright teeth are in people's smiles, beside the skin around them, and how dark the inside of
+open mouths is.
 
 New teeth have nothing in the photo to go by, and a painter likes them brighter than they are. In
 real smiles they follow the light of the face, less than in proportion: skin differs in colour from
-person to person more than teeth do.
+person to person more than teeth do. Of mouths that open without a smile mostly a dark inside is
+seen, darkest below the upper lip.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from facepaint.segment import face_mask
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 _BROAD = 0.5  # the mean of these from which on teeth show
 _LEAST = 60  # pixels between the lips, in a crop
+_ROWS, _COLUMNS = 8, 12  # places between the lips at which it is known how dark they are
 _SHADOW = 0.55  # of the skin's luminance, up to which a mouth's inside is dark
 _BRIGHT = 0.7  # share of the pixels between the lips that are darker than teeth
 _FEWEST = 20  # smiles to measure
@@ -59,6 +61,54 @@ def dark_inside(faces: FaceSet, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.bo
     """Of those rows, bool [N], whether the mouth is open and what lies between the lips is dark,
     neither teeth nor tongue: what one sees of a mouth that opens in surprise."""
     return np.array([_is_dark(faces, int(i)) for i in rows], bool)
+
+
+def mean_inside(faces: FaceSet, rows: npt.NDArray[np.intp]) -> FloatArray | None:
+    """How dark the inside of a mouth is from place to place: the mean over those rows, whose mouths
+    are open and dark, of the logarithm of its colour over that of skin, alike on both sides,
+    float32 [8, 12, 3]; from the upper lip to the lower and from corner to corner. None without
+    any."""
+    found = []
+    for i in rows:
+        crop, _, skin = _mouth(faces, int(i))
+        x, y, where = _places(faces.landmarks[i])
+        colour = (crop * skin[..., None]).sum((0, 1)) / skin.sum()
+        ratio = np.log(np.maximum(crop[where], _DARK) / np.maximum(colour, _DARK))
+        at = np.round(y[where] * (_ROWS - 1)).astype(int), np.round(x[where] * (_COLUMNS - 1))
+        total = np.zeros((_ROWS, _COLUMNS, 4))
+        np.add.at(total, (at[0], at[1].astype(int)), np.column_stack([ratio, np.ones(len(ratio))]))
+        smooth = cv2.GaussianBlur(total, (0, 0), 1.0)
+        found.append(smooth[..., :3] / np.maximum(smooth[..., 3:], 1e-6))
+    if not found:
+        return None
+    mean = np.mean(found, 0)
+    return np.asarray((mean + mean[:, ::-1]) / 2, np.float32)
+
+
+def laid_inside(inside: FloatArray, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """That as it lies between the lips of a face, [128, 128, 3], and where that is, [128, 128], 0
+    or 1. points: landmarks [478, 2] in crop units."""
+    x, y, where = _places(points)
+    at = (x * (_COLUMNS - 1)).astype(np.float32), (y * (_ROWS - 1)).astype(np.float32)
+    laid = cv2.remap(inside, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(laid, np.float32), where.astype(np.float32)
+
+
+def _places(points: FloatArray) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
+    """Where between the lips each pixel of a crop lies, from corner to corner and from the upper to
+    the lower, 0 to 1, and which pixels do, each [128, 128]."""
+    between = np.zeros((CROP, CROP), np.float32)
+    fill(between, points[list(INNER_LIPS)])
+    where = cv2.erode(between, np.ones((3, 3), np.uint8)) > 0  # an outline counts as filled
+    rows, columns = np.mgrid[:CROP, :CROP].astype(np.float32)
+    used = where.any(0)
+    first = np.where(used, where.argmax(0), 0)
+    last = np.where(used, CROP - 1 - where[::-1].argmax(0), 1)
+    y = np.clip((rows - first) / np.maximum(last - first, 1), 0, 1)
+    ends = np.flatnonzero(used)
+    left, right = (int(ends[0]), int(ends[-1])) if len(ends) else (0, 1)
+    x = np.clip((columns - left) / max(right - left, 1), 0, 1)
+    return x, y, where
 
 
 def _is_dark(faces: FaceSet, i: int) -> bool:
