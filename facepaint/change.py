@@ -44,16 +44,19 @@ _PROTOTYPES: Mapping[str, Mapping[str, float]] = {
     },
     "disgusted": {"noseSneer": 0.4, "browDown": 0.9, "mouthUpperUp": 0.4, "mouthSmile": 0},
     "afraid": {
-        "browInnerUp": 0.7,
+        "browInnerUp": 0.8,
+        "browDown": 0.4,
         "eyeWide": 1.0,
-        "jawOpen": 0.4,
-        "mouthLowerDown": 0.4,
+        "jawOpen": 0.12,
+        "mouthLowerDown": 0.3,
+        "mouthStretch": 0.6,
+        "mouthFrown": 0.6,
         "mouthSmile": 0,
     },
 }
 # How much of its name the network is told beside a prototype: with it, less of the name is read as
 # the expression as often, and more as the same person.
-_TOLD = {"sad": 0.3, "angry": 0.3, "disgusted": 0.5, "afraid": 0.3}
+_TOLD = {"sad": 0.3, "angry": 0.3, "disgusted": 0.5, "afraid": 0.2}
 # How many times as dark the network's shade is in expressions that press skin together: its folds
 # are fainter than people's, whose mean it learned within narrow limits.
 _DEEPER = 1.5

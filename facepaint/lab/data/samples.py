@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-import cv2
 import numpy as np
+import numpy.typing as npt
 
 from facepaint import align
 from facepaint.align import CROP
@@ -16,20 +16,16 @@ from facepaint.errors import LabError
 from facepaint.face import (
     BLENDSHAPES,
     EXPRESSIONS,
-    INNER_LIPS,
-    LEFT_EYE,
-    OUTER_LIPS,
-    RIGHT_EYE,
     FloatArray,
     head_turn,
 )
 from facepaint.lab.data import augment, moves, ratios, teeth
 from facepaint.lab.data.faces import FaceSet, mirror
-from facepaint.lab.data.topology import SMILING, fill, mirrored_blendshapes
+from facepaint.lab.data.regions import nose, opening, region
+from facepaint.lab.data.topology import SMILING, mirrored_blendshapes
 from facepaint.mesh import mirrored_landmarks
 from facepaint.segment import face_mask
 
-_NOSE = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64)
 HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
 _ALL = range(len(EXPRESSIONS))
 _OF_MUSCLES = 0.5  # of how far the others move, for those whose head's motion is taken out
@@ -43,6 +39,9 @@ _AN_OPEN_MOUTH = 0.1  # the score from which on a mouth shows its inside, if it 
 # smiles, and to mouths that are closed.
 _RETURNS = (0.6, 0.25, 0.15)
 _TURNED = 0.35  # `head_turn` from which on a head is turned: no two photos of a person show such
+
+
+Rows = npt.NDArray[np.intp]
 
 
 class Shares(Protocol):
@@ -117,16 +116,10 @@ class Samples:
         relayed = {HAPPY, NEUTRAL, *_relayed(shares.relayed)}
         self._begin = {e: rows for e, rows in begin.items() if len(rows) and e in relayed}
         self._by_set = {str(s): np.flatnonzero(train & (faces.sources == s)) for s in sets}
-        smiling = faces.blendshapes[:, SMILING].mean(1) > _A_SMILE
-        opened = ~smiling & (faces.blendshapes[:, _OPEN] > _AN_OPEN_MOUTH)
-        dark = opened.copy()  # of all that is seen in open mouths the mean would be flesh
-        dark[train & opened] = teeth.dark_inside(faces, np.flatnonzero(train & opened))
-        kinds = (dark, smiling, ~opened & ~smiling)
-        self._return_to = list(
-            zip(_RETURNS, (np.flatnonzero(train & k) for k in kinds), strict=True)
-        )
-        self._opened = {s: rows[dark[rows]] for s, rows in self._by_set.items()}
-        self._inside = teeth.mean_inside(faces, self._return_to[0][1]) if shares.opened else None
+        opened, *others = _by_mouth(faces, self._pool)
+        self._return_to = list(zip(_RETURNS, (opened, *others), strict=True))
+        self._opened = {s: np.intersect1d(rows, opened) for s, rows in self._by_set.items()}
+        self._inside = teeth.mean_inside(faces, opened) if shares.opened else None
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
 
     def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
@@ -356,55 +349,18 @@ def _relayed(names: str) -> list[int]:
     return [e for n, e in five.items() if not names or n in names.split(",")]
 
 
+def _by_mouth(faces: FaceSet, pool: Rows) -> tuple[Rows, Rows, Rows]:
+    """Of those rows the mouths that are open and dark inside and do not smile, the smiles, and the
+    closed mouths. Open mouths with teeth or tongue are left out: the mean of all is flesh."""
+    smiling = faces.blendshapes[pool][:, SMILING].mean(1) > _A_SMILE
+    opened = ~smiling & (faces.blendshapes[pool, _OPEN] > _AN_OPEN_MOUTH)
+    dark = teeth.dark_inside(faces, pool[opened])
+    return pool[opened][dark], pool[smiling], pool[~opened & ~smiling]
+
+
 def one_hot(expression: int, strength: float = 1.0) -> FloatArray:
     """The name of an expression as the painter takes it, float32 [7]; zeros for -1."""
     name = np.zeros(len(EXPRESSIONS), np.float32)
     if expression >= 0:
         name[expression] = strength
     return name
-
-
-def region(points: FloatArray, before: FloatArray) -> FloatArray:
-    """Where paint may be needed: the mouth and the eyes, as asked for; float32 [128, 128] 0 or 1.
-
-    The mouth reaches to the outer lips (teeth may show anywhere within) of the face after the
-    change; lips that close leave the old opening behind, so that counts too. Where the mouth gets
-    narrower, the folds at its corners are pressed together, and the skin around counts.
-    """
-    mouth, out = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
-    for where in (RIGHT_EYE, LEFT_EYE):
-        fill(out, points[list(where)])
-    fill(mouth, points[list(OUTER_LIPS)])
-    fill(mouth, before[list(INNER_LIPS)])
-    wide, was = (np.ptp(x[list(OUTER_LIPS), 0]) for x in (points, before))
-    around = int(np.clip((was - wide) * CROP, 0, 6))
-    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * around + 5,) * 2)
-    return np.asarray(
-        np.maximum(cv2.dilate(mouth, near), cv2.dilate(out, np.ones((5, 5), np.uint8))), np.float32
-    )
-
-
-def nose(points: FloatArray) -> FloatArray:
-    """The nose's tip and wings, float32 [128, 128] 0 or 1: flow is enough for them."""
-    out = np.zeros((CROP, CROP), np.float32)
-    fill(out, points[list(_NOSE)])
-    return out
-
-
-def opening(points: FloatArray, before: FloatArray) -> FloatArray:
-    """Between the lips of a mouth that opens or closes, float32 [128, 128] 0 or 1.
-
-    What opens has no teeth yet for the flow to move; what closes would keep a line of them. Empty
-    where the mouth is about as open as before.
-    """
-    after, old = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
-    fill(after, points[list(INNER_LIPS)])
-    fill(old, before[list(INNER_LIPS)])
-    # a polygon's outline counts as filled, so that a closed mouth has an area too
-    outline = len(INNER_LIPS)
-    area, was = (max(0.0, float(x.sum()) - outline) for x in (after, old))
-    if area > 2 * was:
-        return after
-    if was > 2 * area and was > outline:
-        return np.asarray(cv2.dilate(after, np.ones((3, 1), np.uint8)), np.float32)
-    return np.zeros_like(after)

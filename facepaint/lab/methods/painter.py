@@ -338,6 +338,9 @@ class PainterMethod:
         grey = strokes.paint.mean(1, keepdim=True)
         # detail of the paint on skin, with which it sharpens
         grain = (strokes.paint - F.avg_pool2d(strokes.paint, 5, 1, 2)).abs()
+        # and on lips around an inside that is told, of which nothing else says how they look
+        told, plain = batch["hollow"][:, None], ~batch["paired"][:, None, None, None]
+        lips = region_ * (1 - told) * (told.amax((2, 3), keepdim=True) * plain)
         # told where to paint, or mask and paint wait for each other near zero
         opened = batch["opening"][:, None]
         bare = ((1 - strokes.mask) * opened).sum() / opened.sum().clamp(min=1)
@@ -348,6 +351,7 @@ class PainterMethod:
             + s.weight_opening * bare
             + s.weight_colour * ((strokes.paint - grey).abs() * strokes.mask * face).mean()
             + s.weight_grain * (grain * strokes.mask * face * (1 - region_)).mean()
+            + s.weight_grain * (grain * strokes.mask * lips).sum() / lips.sum().clamp(min=1)
             + s.weight_shade * (shade.abs().mean() + losses.smoothness(shade) / CROP * 10)
         )
 
