@@ -610,6 +610,25 @@ def test_what_is_told_of_a_mouth_is_beside_the_face_s_own_skin() -> None:
     assert float(_inside_loss(source, source, hollow, batch)) == pytest.approx(0.45, abs=1e-5)
 
 
+def test_paint_on_lips_around_a_told_inside_is_smooth(build: Any) -> None:
+    """Nothing else says how it looks; of answered samples it is their answer that does."""
+    method = build(pairs=0.0, opened=1.0, weight_grain=1.0, labelled=0)
+    batch = method.sample(np.random.default_rng(1), 6, 0)
+    told = batch["hollow"].flatten(1).any(1)
+    assert told.any()
+    noise = torch.rand(6, 3, 128, 128, generator=torch.Generator().manual_seed(0)) - 0.5
+    lips = (batch["region"] * (1 - batch["hollow"]) * told[:, None, None])[:, None]
+
+    def cost(paint: Any, paired: bool) -> float:
+        flow, mask, shade = (torch.zeros(6, n, 128, 128) for n in (2, 1, 1))
+        given = batch | {"paired": torch.full((6,), paired)}
+        return float(method._restraint(Strokes(flow, mask + 1, paint, shade), given))
+
+    flat = torch.zeros_like(noise)
+    assert cost(noise * lips, False) - cost(flat, False) > 0.1
+    assert abs(cost(noise * lips, True) - cost(flat, True)) < 0.05
+
+
 def test_a_step_with_returns_trains(build: Any, tmp_path: Path) -> None:
     method = build(
         returns=0.4, pairs=0.2, opened=1.0, labelled=0, weight_class=0.0, steps=2, save_every=2,
