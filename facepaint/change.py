@@ -4,7 +4,7 @@ which of it the painter's network makes, and which the rig.
 The network knows expressions, and muscles as they move in expressions; of a muscle alone, or of
 one side, photos have taught it little. So what is set by name is moved by the rig
 (`facepaint.rig`), and so are the prototypes of named expressions, beyond the mean of photos that
-the network knows. But what opens a mouth the network makes, since a rig has no teeth.
+the network knows. But what opens a mouth the network makes, since a rig has no inside of it.
 """
 
 from __future__ import annotations

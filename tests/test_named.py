@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 onnx = pytest.importorskip("onnx", reason="the lab's extra is not installed")
 
 from facepaint.lab import features, loop, recipe  # noqa: E402
-from facepaint.lab.data import drawn, moves, teeth  # noqa: E402
+from facepaint.lab.data import drawn, mouths, moves  # noqa: E402
 from facepaint.lab.data.faces import FaceSet  # noqa: E402
 from facepaint.lab.data.samples import HAPPY, NEUTRAL, OTHERS, Samples, one_hot  # noqa: E402
 from facepaint.lab.data.topology import SMILING  # noqa: E402
@@ -535,7 +535,7 @@ def test_a_set_without_open_mouths_has_no_say_in_how_they_look(
     shares = recipe.settings(PainterSettings, SMALL | {"pairs": 0.0, "named": 1.0, "others": 0.5})
     for alike in (True, False):
         if not alike:
-            monkeypatch.setattr(teeth, "dark_inside", lambda _, rows: np.zeros(len(rows), bool))
+            monkeypatch.setattr(mouths, "dark_inside", lambda _, rows: np.zeros(len(rows), bool))
         rows = Samples(shares, faces).draw(np.random.default_rng(0), 40)
         asks = [r["asked"][OPEN] > 0.1 and r["asked"][SMILING].mean() <= 0.35 for r in rows]
         assert any(asks) and not all(asks)

@@ -19,7 +19,7 @@ from facepaint.face import (
     FloatArray,
     head_turn,
 )
-from facepaint.lab.data import augment, moves, ratios, teeth
+from facepaint.lab.data import augment, mouths, moves, ratios
 from facepaint.lab.data.faces import FaceSet, mirror
 from facepaint.lab.data.regions import nose, opening, region
 from facepaint.lab.data.topology import SMILING, mirrored_blendshapes
@@ -105,7 +105,7 @@ class Samples:
         self.linear = moves.fit(faces, self._people)
         self.moves = moves.expression_moves(faces, self._people)
         self.ratios = ratios.ratio_images(faces, self._people, self.moves)
-        self.teeth = teeth.measure(faces, self._pool) if shares.relays else None
+        self.teeth = mouths.measure(faces, self._pool) if shares.relays else None
         labelled = {e: np.flatnonzero(train & (faces.expressions == e)) for e in _ALL}
         self._labelled = {e: rows for e, rows in labelled.items() if len(rows)}
         sets = sorted(set(faces.sources[train]))
@@ -119,7 +119,7 @@ class Samples:
         opened, *others = _by_mouth(faces, self._pool)
         self._return_to = list(zip(_RETURNS, (opened, *others), strict=True))
         self._opened = {s: np.intersect1d(rows, opened) for s, rows in self._by_set.items()}
-        self._inside = teeth.mean_inside(faces, opened) if shares.opened else None
+        self._inside = mouths.mean_inside(faces, opened) if shares.opened else None
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
 
     def draw(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
@@ -212,7 +212,7 @@ class Samples:
                 "hollow": np.zeros((CROP, CROP), np.float32),
                 "inside": np.zeros((CROP, CROP, 3), np.float32),
             }
-        inside, where = teeth.laid_inside(self._inside, points)
+        inside, where = mouths.laid_inside(self._inside, points)
         return {"hollow": where, "inside": inside}
 
     def _away(self, have: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -354,7 +354,7 @@ def _by_mouth(faces: FaceSet, pool: Rows) -> tuple[Rows, Rows, Rows]:
     closed mouths. Open mouths with teeth or tongue are left out: the mean of all is flesh."""
     smiling = faces.blendshapes[pool][:, SMILING].mean(1) > _A_SMILE
     opened = ~smiling & (faces.blendshapes[pool, _OPEN] > _AN_OPEN_MOUTH)
-    dark = teeth.dark_inside(faces, pool[opened])
+    dark = mouths.dark_inside(faces, pool[opened])
     return pool[opened][dark], pool[smiling], pool[~opened & ~smiling]
 
 

@@ -43,7 +43,7 @@ from facepaint.face import (
     RIGHT_IRIS,
 )
 from facepaint.lab import losses, precision
-from facepaint.lab.data import moves, teeth
+from facepaint.lab.data import mouths, moves
 from facepaint.lab.data.faces import FaceSet, cut
 from facepaint.lab.data.named import by_set, faces_of_sources
 from facepaint.lab.data.render import blurring, render
@@ -79,7 +79,7 @@ class PainterSettings(Augmented):
     names separated by commas, "" for all of the five; clear: share of relays that are asked for
     happy and neutral, and overshoot: what part of their change they make again. turned: share of
     singles that begin from a turned head; opened: share of them that are asked to open the mouth,
-    whose inside is told (facepaint.lab.data.teeth). teacher: a run, a checkpoint or an exported
+    whose inside is told (facepaint.lab.data.mouths). teacher: a run, a checkpoint or an exported
     .onnx of the painter that answers relays and makes what returns begin from, "" for none. named:
     share of singles asked for a named expression, the rest for another person's; others: share of
     those named that are neither happy nor neutral; marked: how far these move landmarks, the root
@@ -253,7 +253,7 @@ class PainterMethod:
         answer = compose_two(source, first, then, face)
         if self._samples.teeth is not None:
             between, around = (batch[k][relays] for k in ("opening", "region"))
-            answer = teeth.held_back(
+            answer = mouths.held_back(
                 answer, between, _colour(source, face * (1 - around)), self._samples.teeth
             )
         batch["partner"][relays] = (answer.permute(0, 2, 3, 1) * 255).round().byte()

@@ -89,7 +89,7 @@ def laid_inside(inside: FloatArray, points: FloatArray) -> tuple[FloatArray, Flo
     """That as it lies between the lips of a face, [128, 128, 3], and where that is, [128, 128], 0
     or 1. points: landmarks [478, 2] in crop units."""
     x, y, where = _places(points)
-    at = (x * (_COLUMNS - 1)).astype(np.float32), (y * (_ROWS - 1)).astype(np.float32)
+    at = x * np.float32(_COLUMNS - 1), y * np.float32(_ROWS - 1)
     laid = cv2.remap(inside, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(laid, np.float32), where.astype(np.float32)
 
@@ -108,7 +108,7 @@ def _places(points: FloatArray) -> tuple[FloatArray, FloatArray, npt.NDArray[np.
     ends = np.flatnonzero(used)
     left, right = (int(ends[0]), int(ends[-1])) if len(ends) else (0, 1)
     x = np.clip((columns - left) / max(right - left, 1), 0, 1)
-    return x, y, where
+    return np.asarray(x, np.float32), np.asarray(y, np.float32), where
 
 
 def _is_dark(faces: FaceSet, i: int) -> bool:
@@ -140,7 +140,8 @@ def _mouth(faces: FaceSet, i: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     between, mouth = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
     fill(between, points[list(INNER_LIPS)])
     fill(mouth, points[list(OUTER_LIPS)])
-    return crop, between, np.asarray(face_mask(points) * (1 - mouth), np.float32)
+    skin = np.asarray(face_mask(points) * (1 - mouth), np.float32)
+    return np.asarray(crop, np.float32), between, skin
 
 
 def held_back(pictures: Tensor, between: Tensor, skin: Tensor, lines: Lines) -> Tensor:

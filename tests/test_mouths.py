@@ -13,7 +13,7 @@ from facepaint.face import INNER_LIPS
 
 torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 
-from facepaint.lab.data import drawn, teeth  # noqa: E402
+from facepaint.lab.data import drawn, mouths  # noqa: E402
 from facepaint.lab.data.faces import INNER, FaceSet  # noqa: E402
 
 SLOPE, FACTOR = np.array([0.5, 0.4, 0.3]), np.array([0.9, 0.85, 0.8])
@@ -40,7 +40,7 @@ def smiling(people: int) -> FaceSet:
 
 def test_teeth_are_measured_beside_the_skin_of_broad_smiles() -> None:
     made = smiling(16)
-    lines = teeth.measure(made, np.flatnonzero(made.is_face))
+    lines = mouths.measure(made, np.flatnonzero(made.is_face))
     assert lines is not None
     assert lines.slope == pytest.approx(SLOPE, abs=0.08)
     assert np.exp(lines.offset) == pytest.approx(FACTOR, abs=0.06)
@@ -48,13 +48,13 @@ def test_teeth_are_measured_beside_the_skin_of_broad_smiles() -> None:
 
 def test_of_too_few_smiles_nothing_is_told() -> None:
     made = smiling(16)
-    assert teeth.measure(made, np.flatnonzero(made.is_face)[:10]) is None
+    assert mouths.measure(made, np.flatnonzero(made.is_face)[:10]) is None
     still = dataclasses.replace(made, blendshapes=np.zeros_like(made.blendshapes))
-    assert teeth.measure(still, np.flatnonzero(made.is_face)) is None
+    assert mouths.measure(still, np.flatnonzero(made.is_face)) is None
 
 
 def test_teeth_that_are_too_bright_come_down_and_nothing_else_changes() -> None:
-    lines = teeth.Lines(SLOPE.astype(np.float32), np.log(FACTOR).astype(np.float32))
+    lines = mouths.Lines(SLOPE.astype(np.float32), np.log(FACTOR).astype(np.float32))
     skin = torch.tensor([[0.6, 0.3, 0.15]] * 2)
     usual = FACTOR * np.array([0.6, 0.3, 0.15]) ** SLOPE
     pictures = torch.full((2, 3, 64, 64), 0.1)
@@ -63,9 +63,9 @@ def test_teeth_that_are_too_bright_come_down_and_nothing_else_changes() -> None:
     pictures[1, :, 20:40, 20:40] = 0.2  # in shadow
     between = torch.zeros(2, 64, 64)
     between[:, 20:40, 20:40] = 1
-    held = teeth.held_back(pictures, between, skin, lines)
+    held = mouths.held_back(pictures, between, skin, lines)
     bright = held[0, :, 30, 30].numpy()
-    grey = np.array(teeth.LUMINANCE)
+    grey = np.array(mouths.LUMINANCE)
     assert float(grey @ bright) == pytest.approx(1.1 * float(grey @ usual), rel=0.03)
     assert bright[0] > bright[1] > bright[2]  # they take on the light's hue
     assert float(held[0, 0, 30, 22] / held[0, 0, 30, 30]) == pytest.approx(0.4 / 0.95, rel=1e-4)
@@ -88,7 +88,7 @@ def test_open_mouths_are_dark_inside_where_neither_teeth_nor_tongue_are_in_front
             colour = (share * crops[i][0, 0]).tolist()
             at = np.rint(outline * 16).astype(np.int32)
             cv2.fillPoly(crops[i], [at], colour, shift=4)
-        return teeth.dark_inside(dataclasses.replace(made, crops=crops, landmarks=landmarks), rows)
+        return mouths.dark_inside(dataclasses.replace(made, crops=crops, landmarks=landmarks), rows)
 
     assert seen(0.4, made.landmarks).all()
     assert not seen(0.8, made.landmarks).any()
@@ -107,13 +107,13 @@ def test_the_inside_of_open_mouths_is_as_dark_as_people_s_from_place_to_place() 
         middle = round(float(outline[:, 1].mean() / 16))
         upper = (crops[i] != crops[i][0, 0]).any(-1) & (np.arange(len(crops[i])) < middle)[:, None]
         crops[i][upper] = 0.25 * skin
-    inside = teeth.mean_inside(dataclasses.replace(made, crops=crops), rows)
+    inside = mouths.mean_inside(dataclasses.replace(made, crops=crops), rows)
     assert inside is not None and inside.shape == (8, 12, 3)
     middle = np.s_[:, 3:-3]  # the corners' few rows are of either
     assert np.exp(inside[:3][middle]) == pytest.approx(0.25, abs=0.04)
     assert np.exp(inside[-2:][middle]) == pytest.approx(0.5, abs=0.06)
     face = made.landmarks[rows[0]]
-    laid, where = teeth.laid_inside(inside, face)
+    laid, where = mouths.laid_inside(inside, face)
     assert laid.shape == (128, 128, 3) and {*np.unique(where)} == {0, 1}
     y, x = np.nonzero(where)
     low, high = face[mouth].min(0) * 128, face[mouth].max(0) * 128
@@ -125,5 +125,5 @@ def test_the_inside_of_open_mouths_is_as_dark_as_people_s_from_place_to_place() 
     assert np.exp(bottom) == pytest.approx(0.5, abs=0.06)
     shut = face.copy()
     shut[mouth, 1] = shut[mouth, 1].mean()
-    assert not teeth.laid_inside(inside, shut)[1].any()
-    assert teeth.mean_inside(made, rows[:0]) is None
+    assert not mouths.laid_inside(inside, shut)[1].any()
+    assert mouths.mean_inside(made, rows[:0]) is None
