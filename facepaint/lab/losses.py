@@ -23,6 +23,13 @@ def gradient_l1(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     return weighted_l1(ax, bx, weight[..., :, 1:]) + weighted_l1(ay, by, weight[..., 1:, :])
 
 
+def inner_gradient_l1(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    """The same of pixels that both count, and so not across an edge of the weight."""
+    both = weight[..., 1:] * weight[..., :-1], weight[..., 1:, :] * weight[..., :-1, :]
+    (ax, ay), (bx, by) = gradients(a), gradients(b)
+    return weighted_l1(ax, bx, both[0]) + weighted_l1(ay, by, both[1])
+
+
 def smoothness(flow: Tensor) -> Tensor:
     """Mean absolute difference of neighbouring flow vectors, in crop pixels a pixel."""
     size = flow.shape[-1]

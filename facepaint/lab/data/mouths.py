@@ -22,7 +22,7 @@ from facepaint import align
 from facepaint.align import CROP
 from facepaint.face import INNER_LIPS, OUTER_LIPS, FloatArray
 from facepaint.lab.data.faces import FaceSet, cut
-from facepaint.lab.data.topology import SMILING, fill
+from facepaint.lab.data.topology import SMILING, filled
 from facepaint.segment import face_mask
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
@@ -72,11 +72,13 @@ def mean_inside(faces: FaceSet, rows: npt.NDArray[np.intp]) -> FloatArray | None
     for i in rows:
         crop, _, skin = _mouth(faces, int(i))
         x, y, where = _places(faces.landmarks[i])
-        colour = (crop * skin[..., None]).sum((0, 1)) / skin.sum()
-        ratio = np.log(np.maximum(crop[where], _DARK) / np.maximum(colour, _DARK))
-        at = np.round(y[where] * (_ROWS - 1)).astype(int), np.round(x[where] * (_COLUMNS - 1))
+        ratio = np.log(np.maximum(crop[where], _DARK) / np.maximum(_mean(crop, skin), _DARK))
+        at = (
+            np.round(y[where] * (_ROWS - 1)).astype(int),
+            np.round(x[where] * (_COLUMNS - 1)).astype(int),
+        )
         total = np.zeros((_ROWS, _COLUMNS, 4))
-        np.add.at(total, (at[0], at[1].astype(int)), np.column_stack([ratio, np.ones(len(ratio))]))
+        np.add.at(total, at, np.column_stack([ratio, np.ones(len(ratio))]))
         smooth = cv2.GaussianBlur(total, (0, 0), 1.0)
         found.append(smooth[..., :3] / np.maximum(smooth[..., 3:], 1e-6))
     if not found:
@@ -97,9 +99,7 @@ def laid_inside(inside: FloatArray, points: FloatArray) -> tuple[FloatArray, Flo
 def _places(points: FloatArray) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
     """Where between the lips each pixel of a crop lies, from corner to corner and from the upper to
     the lower, 0 to 1, and which pixels do, each [128, 128]."""
-    between = np.zeros((CROP, CROP), np.float32)
-    fill(between, points[list(INNER_LIPS)])
-    where = cv2.erode(between, np.ones((3, 3), np.uint8)) > 0  # an outline counts as filled
+    where = _inner(filled(points, INNER_LIPS)) > 0
     rows, columns = np.mgrid[:CROP, :CROP].astype(np.float32)
     used = where.any(0)
     first = np.where(used, where.argmax(0), 0)
@@ -113,11 +113,10 @@ def _places(points: FloatArray) -> tuple[FloatArray, FloatArray, npt.NDArray[np.
 
 def _is_dark(faces: FaceSet, i: int) -> bool:
     crop, between, skin = _mouth(faces, i)
-    grey = crop @ np.array(LUMINANCE, np.float32)
-    inside = cv2.erode(between, np.ones((3, 3), np.uint8))  # a polygon's outline counts as filled
+    grey, inside = _grey(crop)[..., None], _inner(between)
     if between.sum() < _LEAST or not inside.any() or skin.sum() < _LEAST:
         return False
-    dark, light = (float((grey * where).sum() / where.sum()) for where in (inside, skin))
+    dark, light = (float(_mean(grey, where)[0]) for where in (inside, skin))
     return dark < _SHADOW * light
 
 
@@ -127,9 +126,9 @@ def _of(faces: FaceSet, i: int) -> FloatArray | None:
     crop, between, skin = _mouth(faces, i)
     if between.sum() < _LEAST or skin.sum() < _LEAST:
         return None
-    inside, grey = crop[between > 0], (crop @ np.array(LUMINANCE, np.float32))[between > 0]
+    inside, grey = crop[between > 0], _grey(crop)[between > 0]
     of_teeth = inside[grey >= np.quantile(grey, _BRIGHT)].mean(0)
-    both = np.stack([(crop * skin[..., None]).sum((0, 1)) / skin.sum(), of_teeth])
+    both = np.stack([_mean(crop, skin), of_teeth])
     return both.astype(np.float32) if both.min() > _DARK else None
 
 
@@ -137,11 +136,23 @@ def _mouth(faces: FaceSet, i: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """A crop, 0 to 1, and where the mouth's inside and the skin are in it, [128, 128]."""
     crop = cut(faces.crops[i], align.IDENTITY).astype(np.float32) / 255
     points = faces.landmarks[i]
-    between, mouth = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
-    fill(between, points[list(INNER_LIPS)])
-    fill(mouth, points[list(OUTER_LIPS)])
+    between, mouth = (filled(points, lips) for lips in (INNER_LIPS, OUTER_LIPS))
     skin = np.asarray(face_mask(points) * (1 - mouth), np.float32)
     return np.asarray(crop, np.float32), between, skin
+
+
+def _inner(filled: FloatArray) -> FloatArray:
+    """What lies within an outline, without the outline, which counts as filled."""
+    return np.asarray(cv2.erode(filled, np.ones((3, 3), np.uint8)), np.float32)
+
+
+def _grey(crop: FloatArray) -> FloatArray:
+    return np.asarray(crop @ np.array(LUMINANCE, np.float32), np.float32)
+
+
+def _mean(picture: FloatArray, where: FloatArray) -> FloatArray:
+    """The mean [C] of a picture [H, W, C] where [H, W] says."""
+    return np.asarray((picture * where[..., None]).sum((0, 1)) / where.sum(), np.float32)
 
 
 def held_back(pictures: Tensor, between: Tensor, skin: Tensor, lines: Lines) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 
 from facepaint.align import CROP
 from facepaint.face import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FloatArray
-from facepaint.lab.data.topology import fill
+from facepaint.lab.data.topology import fill, filled
 
 _NOSE = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64)
 
@@ -34,9 +34,7 @@ def region(points: FloatArray, before: FloatArray) -> FloatArray:
 
 def nose(points: FloatArray) -> FloatArray:
     """The nose's tip and wings, float32 [128, 128] 0 or 1: flow is enough for them."""
-    out = np.zeros((CROP, CROP), np.float32)
-    fill(out, points[list(_NOSE)])
-    return out
+    return filled(points, _NOSE)
 
 
 def opening(points: FloatArray, before: FloatArray) -> FloatArray:
@@ -45,9 +43,7 @@ def opening(points: FloatArray, before: FloatArray) -> FloatArray:
     What opens has no teeth yet for the flow to move; what closes would keep a line of them. Empty
     where the mouth is about as open as before.
     """
-    after, old = (np.zeros((CROP, CROP), np.float32) for _ in range(2))
-    fill(after, points[list(INNER_LIPS)])
-    fill(old, before[list(INNER_LIPS)])
+    after, old = (filled(face, INNER_LIPS) for face in (points, before))
     # a polygon's outline counts as filled, so that a closed mouth has an area too
     outline = len(INNER_LIPS)
     area, was = (max(0.0, float(x.sum()) - outline) for x in (after, old))

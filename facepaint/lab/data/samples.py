@@ -13,12 +13,7 @@ from facepaint import align
 from facepaint.align import CROP
 from facepaint.change import GAZE
 from facepaint.errors import LabError
-from facepaint.face import (
-    BLENDSHAPES,
-    EXPRESSIONS,
-    FloatArray,
-    head_turn,
-)
+from facepaint.face import BLENDSHAPES, EXPRESSIONS, FloatArray, head_turn
 from facepaint.lab.data import augment, mouths, moves, ratios
 from facepaint.lab.data.faces import FaceSet, mirror
 from facepaint.lab.data.regions import nose, opening, region
@@ -39,8 +34,6 @@ _AN_OPEN_MOUTH = 0.1  # the score from which on a mouth shows its inside, if it 
 # smiles, and to mouths that are closed.
 _RETURNS = (0.6, 0.25, 0.15)
 _TURNED = 0.35  # `head_turn` from which on a head is turned: no two photos of a person show such
-
-
 Rows = npt.NDArray[np.intp]
 
 
@@ -111,13 +104,14 @@ class Samples:
         sets = sorted(set(faces.sources[train]))
         turn = np.array([abs(head_turn(faces.landmarks[i])) for i in self._pool])
         self._turned, straight = self._pool[turn > _TURNED], self._pool[turn <= _TURNED]
-        smiles = faces.blendshapes[straight][:, SMILING].mean(1) > _A_SMILE
+        smiles = _smiles(faces.blendshapes[straight])
         begin = {e: straight[~smiles if e == HAPPY else smiles] for e in self._labelled}
         relayed = {HAPPY, NEUTRAL, *_relayed(shares.relayed)}
         self._begin = {e: rows for e, rows in begin.items() if len(rows) and e in relayed}
         self._by_set = {str(s): np.flatnonzero(train & (faces.sources == s)) for s in sets}
-        opened, *others = _by_mouth(faces, self._pool)
-        self._return_to = list(zip(_RETURNS, (opened, *others), strict=True))
+        mouths_of_kinds = _by_mouth(faces, self._pool)
+        self._return_to = list(zip(_RETURNS, mouths_of_kinds, strict=True))
+        opened = mouths_of_kinds[0]
         self._opened = {s: np.intersect1d(rows, opened) for s, rows in self._by_set.items()}
         self._inside = mouths.mean_inside(faces, opened) if shares.opened else None
         self._mirror = mirrored_landmarks(), mirrored_blendshapes()
@@ -174,6 +168,7 @@ class Samples:
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
         other = self._seen(real, real_jitter, rng.random() < 0.5)
         answered = kind in ("pair", "return")
+        face = face_mask(begin)
         views: dict[str, Any] = self._folds(source, points, 0 * name if answered else name)
         for view, seen in (("source", source), ("partner", partner), ("real", other)):
             wide = f.crops[seen.row]
@@ -190,8 +185,8 @@ class Samples:
                 "relay": np.bool_(kind == "relay"),
                 "return": np.bool_(kind == "return"),
                 "away": np.concatenate([away - source.blendshapes, away_name]).astype(np.float32),
-                "away_face": face_mask(source.points),
-                "face": face_mask(begin),
+                "away_face": face_mask(source.points) if kind == "return" else face,
+                "face": face,
                 "region": region(points, begin) * (1 - nose(points)),
                 "nose": nose(points),
                 "opening": opening(points, begin),
@@ -206,8 +201,7 @@ class Samples:
     def _hollow(self, points: FloatArray, asked: FloatArray) -> dict[str, Any]:
         """How much darker than skin the inside of a mouth shall be that is asked to open without a
         smile, the logarithm of the ratio, and where that is told."""
-        opens = asked[_OPEN] > _AN_OPEN_MOUTH and asked[SMILING].mean() <= _A_SMILE
-        if self._inside is None or not opens:
+        if self._inside is None or not _opens(asked):
             return {
                 "hollow": np.zeros((CROP, CROP), np.float32),
                 "inside": np.zeros((CROP, CROP, 3), np.float32),
@@ -218,8 +212,7 @@ class Samples:
     def _away(self, have: FloatArray) -> tuple[FloatArray, FloatArray]:
         """What a return's photo is first made, blendshapes [52] and name [7]: happy where it is
         about neutral, neutral where it smiles or opens its mouth."""
-        shows = have[SMILING].mean() > _A_SMILE or have[_OPEN] > _AN_OPEN_MOUTH
-        e = NEUTRAL if shows else HAPPY
+        e = NEUTRAL if _smiles(have) or _opens(have) else HAPPY
         return np.where(GAZE, have, self.targets[e]).astype(np.float32), one_hot(e)
 
     def _wanted(self, rng: np.random.Generator) -> int:
@@ -290,7 +283,7 @@ class Samples:
         from a result by nothing but its truth. And whether there is such a photo: a set without an
         open mouth would have open ones look wrong."""
         some, alike = rng.choice(self._by_set[source], 24), True
-        if asked[_OPEN] > _AN_OPEN_MOUTH and asked[SMILING].mean() <= _A_SMILE:
+        if _opens(asked):
             opened = self._opened[source]
             alike = len(opened) > 0
             if alike:  # of 24 hardly one is open
@@ -334,7 +327,7 @@ class Samples:
         )
         if not poles or (others and rng.random() < self._shares.others):
             return int(rng.choice(others))
-        mostly = NEUTRAL if have[SMILING].mean() > _A_SMILE else HAPPY  # what the face is not
+        mostly = NEUTRAL if _smiles(have) else HAPPY  # what the face is not
         if mostly in poles and rng.random() < 0.9:
             return mostly
         return int(rng.choice(poles))
@@ -352,10 +345,19 @@ def _relayed(names: str) -> list[int]:
 def _by_mouth(faces: FaceSet, pool: Rows) -> tuple[Rows, Rows, Rows]:
     """Of those rows the mouths that are open and dark inside and do not smile, the smiles, and the
     closed mouths. Open mouths with teeth or tongue are left out: the mean of all is flesh."""
-    smiling = faces.blendshapes[pool][:, SMILING].mean(1) > _A_SMILE
-    opened = ~smiling & (faces.blendshapes[pool, _OPEN] > _AN_OPEN_MOUTH)
+    smiling, opened = (shows(faces.blendshapes[pool]) for shows in (_smiles, _opens))
     dark = mouths.dark_inside(faces, pool[opened])
     return pool[opened][dark], pool[smiling], pool[~opened & ~smiling]
+
+
+def _smiles(blendshapes: FloatArray) -> npt.NDArray[np.bool_]:
+    """Whether blendshapes [..., 52] smile."""
+    return np.asarray(blendshapes[..., SMILING].mean(-1) > _A_SMILE)
+
+
+def _opens(blendshapes: FloatArray) -> npt.NDArray[np.bool_]:
+    """Whether blendshapes [..., 52] open the mouth without a smile."""
+    return np.asarray(~_smiles(blendshapes) & (blendshapes[..., _OPEN] > _AN_OPEN_MOUTH))
 
 
 def one_hot(expression: int, strength: float = 1.0) -> FloatArray:

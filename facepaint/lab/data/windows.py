@@ -34,7 +34,7 @@ from facepaint.lab.data import augment, datasets, moves
 from facepaint.lab.data.datasets import Portrait
 from facepaint.lab.data.faces import cached, mirror
 from facepaint.lab.data.split import is_held_out
-from facepaint.lab.data.topology import fill, mirrored_blendshapes
+from facepaint.lab.data.topology import filled, mirrored_blendshapes
 from facepaint.mesh import mirrored_landmarks
 from facepaint.methods import Method
 from facepaint.refine import FRAME, SIZE, windows
@@ -288,10 +288,10 @@ def soft_cover(rng: np.random.Generator, points: FloatArray, part: int) -> Float
     an eye, drawn at the painter's own resolution. points: [478, 2] in crop units."""
     outline, around = _PARTS[part]
     grow = round(float(rng.uniform(0, 2 * around)) * CROP)
-    filled = np.zeros((CROP, CROP), np.float32)
-    fill(filled, points[list(outline)])
     shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1,) * 2)
-    blurred = cv2.GaussianBlur(cv2.dilate(filled, shape), (0, 0), float(rng.uniform(0.8, 4)))
+    blurred = cv2.GaussianBlur(
+        cv2.dilate(filled(points, outline), shape), (0, 0), float(rng.uniform(0.8, 4))
+    )
     most = 1.0 if rng.random() < 0.6 else rng.uniform(0.4, 1.0)
     cover = cv2.resize(blurred * most, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.clip(cover, 0, 1), np.float32)

@@ -301,7 +301,7 @@ def _identity(
     own = embed(before, face.landmarks)
 
     def distance(k: int) -> float:
-        return float(np.linalg.norm(own - embed(faces.crops[k], _landmarks(faces, k))))
+        return float(np.linalg.norm(own - embedded(faces, k, embed)))
 
     row = {"identity": float(np.linalg.norm(own - embed(after, face.landmarks)))}
     other, stranger = twin(faces, i, to), _stranger(faces, i)
@@ -312,10 +312,9 @@ def _identity(
     return row
 
 
-def distance_of_photos(faces: FaceSet, i: int, k: int, embed: identity.Embed) -> float:
-    """The distance of the embeddings of two photos, rows of the set."""
-    one, other = (embed(np.array(faces.crops[n]), _landmarks(faces, n)) for n in (i, k))
-    return float(np.linalg.norm(one - other))
+def embedded(faces: FaceSet, i: int, embed: identity.Embed) -> npt.NDArray[np.float64]:
+    """The embedding of a photo, row i of the set."""
+    return embed(np.array(faces.crops[i]), _landmarks(faces, i))
 
 
 def _landmarks(faces: FaceSet, i: int) -> FloatArray:

@@ -7,6 +7,7 @@ and by "_of_real" for that of real photos: what stands between them is what an e
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +23,14 @@ from facepaint.face import EXPRESSIONS
 from facepaint.lab import loop
 from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.split import SPLIT
-from facepaint.lab.measure import identity, metrics
+from facepaint.lab.measure import metrics
 from facepaint.lab.measure.distribution import Distance
 from facepaint.lab.measure.distribution import between as between_sets
 from facepaint.lab.measure.evaluate import (
     SECOND,
     Row,
     Tools,
-    distance_of_photos,
+    embedded,
     held_out_of,
     stamp_of,
     start_of,
@@ -218,18 +219,25 @@ def _identity_ratio(rows: list[Row]) -> dict[str, Any]:
 
 
 def _ratio_to_people(
-    faces: FaceSet, embed: identity.Embed, to: str, edited: list[Row]
+    faces: FaceSet,
+    embedding: Callable[[int], npt.NDArray[np.float64]],
+    to: str,
+    edited: list[Row],
 ) -> dict[str, Any]:
     """The same beside everyone in the sets of those who have such a photo, trained on or not, since
     no real photo came of training: so that the real distance does not hang on a handful of people.
-    Of each person the first photo that shows how the edit begins and the first that shows `to`."""
+    Of each person the first photo that shows how the edit begins and the first that shows `to`.
+
+    embedding: of a photo, by its row.
+    """
     some = [r for r in edited if "identity_of_real" in r]
     begin = np.isin(faces.sources, [r["source"] for r in some])
     begin &= faces.expressions == EXPRESSIONS.index(start_of(to))
     rows = np.flatnonzero(begin)
     _, first = np.unique(faces.subjects[rows], return_index=True)
     twins = [(int(i), twin(faces, int(i), to)) for i in rows[first]]
-    apart = [distance_of_photos(faces, i, k, embed) for i, k in twins if k is not None]
+    pairs = [(embedding(i), embedding(k)) for i, k in twins if k is not None]
+    apart = [float(np.linalg.norm(one - other)) for one, other in pairs]
     if not apart:
         return {}
     real = float(np.median(apart))
@@ -315,10 +323,13 @@ def report(
     }
     if tools.second:
         result[_OTHER] = _of_judge(tools.second)
+    embed, embedding = tools.embed, None
+    if embed:  # once each: the photos that edits begin with are the same for most expressions
+        embedding = functools.cache(lambda i: embedded(faces, i, embed))
     for n, (to, some) in enumerate(rows.items(), 1):
         found = summary(some, to) | _real(faces, tools, to, some)
-        if tools.embed:
-            found |= _ratio_to_people(faces, tools.embed, to, some)
+        if embedding:
+            found |= _ratio_to_people(faces, embedding, to, some)
         found |= between_sets(faces, tools, to, some, distance)
         groups = by_group(some, to)
         for source, group in groups["source"].items():

@@ -78,22 +78,22 @@ class PainterSettings(Augmented):
     share of pairs that are happy and neutral; relayed: what relays are asked for beside these,
     names separated by commas, "" for all of the five; clear: share of relays that are asked for
     happy and neutral, and overshoot: what part of their change they make again. turned: share of
-    singles that begin from a turned head; opened: share of them that are asked to open the mouth,
-    whose inside is told (facepaint.lab.data.mouths). teacher: a run, a checkpoint or an exported
-    .onnx of the painter that answers relays and makes what returns begin from, "" for none. named:
-    share of singles asked for a named expression, the rest for another person's; others: share of
-    those named that are neither happy nor neutral; marked: how far these move landmarks, the root
-    of the mean square of their coordinates in crop pixels; folds: how many times as deep as
-    people's mean the folds of these are. labelled: labelled faces beside each batch, at most as
-    many as it has samples, from which the critic learns to name expressions. reader: a run, a
-    checkpoint or an exported .onnx of the reader that judges results, "" for none. features: the
-    critic looks through "mobilenet_v2", and pairs are compared there too; "" for a critic on
-    pixels. critic_from: the step at which the critic's voice begins. soft_skin: how far skin is
-    blurred before the critic sees it, and pairs are compared in features, the standard deviation in
-    pixels; mouth and eyes are not. Without it the critic has skin sharpened. r1: weight of its
-    gradient penalty, on pixels. region_limit: share of the mouth and eyes that paint may cover for
-    free. weight_*: of the losses; weight_class, of the expression that the critic names in results,
-    is for one that looks through features: a critic on pixels names none."""
+    singles that begin from a turned head; opened: share of them, and of relays, asked to open the
+    mouth, whose inside is told (facepaint.lab.data.mouths). teacher: a run, a checkpoint or an
+    exported .onnx of the painter that answers relays and makes what returns begin from, "" for
+    none. named: share of singles asked for a named expression, the rest for another person's;
+    others: share of those named that are neither happy nor neutral; marked: how far these move
+    landmarks, the root of the mean square of their coordinates in crop pixels; folds: how many
+    times as deep as people's mean the folds of these are. labelled: labelled faces beside each
+    batch, at most as many as it has samples, from which the critic learns to name expressions.
+    reader: a run, a checkpoint or an exported .onnx of the reader that judges results, "" for none.
+    features: the critic looks through "mobilenet_v2", and pairs are compared there too; "" for a
+    critic on pixels. critic_from: the step at which the critic's voice begins. soft_skin: how far
+    skin is blurred before the critic sees it, and pairs are compared in features, the standard
+    deviation in pixels; mouth and eyes are not. Without it the critic has skin sharpened. r1:
+    weight of its gradient penalty, on pixels. region_limit: share of the mouth and eyes that paint
+    may cover for free. weight_*: of the losses; weight_class, of the expression that the critic
+    names in results, is for one that looks through features: a critic on pixels names none."""
 
     width: int = 16
     pairs: float = 0.5
@@ -488,12 +488,9 @@ def _inside_loss(result: Tensor, source: Tensor, hollow: Tensor, batch: Batch) -
     """How far the inside of mouths that open [N, H, W] is from what was told, beside skin."""
     skin = _colour(source, batch["face"] * (1 - batch["region"]))[..., None, None]
     told, weight = skin * batch["inside"].permute(0, 3, 1, 2).exp(), hollow[:, None]
-    loss = losses.weighted_l1(result, told, weight)
-    both = weight[..., 1:] * weight[..., :-1], weight[..., 1:, :] * weight[..., :-1, :]
-    ends = zip(losses.gradients(result), losses.gradients(told), both, strict=True)
-    for made, wanted, inner in ends:  # not across the lips' edge, which shall be one
-        loss = loss + losses.weighted_l1(made, wanted, inner)
-    return loss
+    # the lips' edge shall be one, so nothing is said across it
+    inner = losses.inner_gradient_l1(result, told, weight)
+    return losses.weighted_l1(result, told, weight) + inner
 
 
 def _fold_loss(strokes: Strokes, batch: Batch) -> Tensor:
