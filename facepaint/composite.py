@@ -20,9 +20,10 @@ from facepaint.motion import warped
 
 Pixels = npt.NDArray[np.uint8]
 _STRIP = 64  # rows made at once
-_BARE = 1 / 512  # cover up to which paint is less than half a level
-_SPARSE = 2.5  # pixels that each of a field's has at least where it is enlarged in two steps
-_LARGE = 512  # pixels of the crop's side; from there on detail is worth four times the work
+_SPARSE = 1.9  # pixels that each of a field's has at least where it is enlarged in two steps
+# The crop's side in pixels, up to which the best sampling costs little, and from which on its detail
+# is worth four times the work; between them it would make an edit a third slower.
+_SMALL, _LARGE = 256, 512
 
 
 def composite(
@@ -44,11 +45,7 @@ def composite(
         return
     if crop is None:
         crop = align.crop(pixels, frame, mask.shape[0])
-    fields = _Fields(
-        strokes.flow * mask[..., None],
-        np.dstack([strokes.mask * mask, np.expm1(strokes.shade * mask), mask]),
-        _detailed(_painted(crop, strokes, mask), detail),
-    )
+    fields = _fields(crop, frame, strokes, mask, detail)
     ends = [*range(rows.start, rows.stop, _STRIP), rows.stop]
     strips = [slice(*two) for two in itertools.pairwise(ends)]
     # each is made of the photo as it was, so that none is written before all are made
@@ -58,12 +55,39 @@ def composite(
 
 
 class _Fields(NamedTuple):
-    """Strokes under their mask, as they are enlarged: flow; cover, what light gains, and the mask
-    itself; and what the paint shows where it covers the photo whole."""
+    """Strokes under their mask, as they are enlarged: from how many of the photo's pixels away a
+    pixel comes, how far paint covers it, and the mask itself, [S, S, 4]; and what is added to what
+    the paint does not cover, light and paint, [S, S, 3] or larger, of 0 to 255."""
 
-    flow: FloatArray
-    over: FloatArray
-    painted: FloatArray
+    moved: FloatArray
+    added: FloatArray
+
+
+def _fields(
+    crop: Pixels,
+    frame: FloatArray,
+    strokes: Strokes,
+    mask: FloatArray,
+    detail: FloatArray | None,
+) -> _Fields:
+    """Light is added, not multiplied with: what a shade makes of the crop, whose pixels are large,
+    leaves the grain of the skin as it was, where a gain would take it away with the light.
+
+    Paint stands on the warped crop, not on the warped photo: below it no detail of the old mouth
+    may shine through, nor of folds that it fills.
+    """
+    flow, cover = strokes.flow * mask[..., None], strokes.mask * mask
+    under = warped(crop, flow).astype(np.float32)
+    light = under * np.expm1(strokes.shade * mask)[..., None]
+    painted = np.clip(under + light + 255 * strokes.paint, 0, 255)
+    shift = cv2.transform(np.clip(flow, -1, 1), np.ascontiguousarray(frame[:, :2]))
+    moved = np.dstack([shift, cover, mask])
+    added = light + cover[..., None] * (painted - light)
+    if detail is not None and detail.any():
+        size = detail.shape[:2]
+        added, shown = (cv2.resize(x, size, interpolation=cv2.INTER_CUBIC) for x in (added, cover))
+        added = added + 255 * shown[..., None] * detail
+    return _Fields(np.asarray(moved, np.float32), np.asarray(added, np.float32))
 
 
 def _strip(
@@ -71,13 +95,13 @@ def _strip(
 ) -> Pixels:
     """Some rows of the result; they are few, so that what is computed stays near the processor."""
     made = pixels[rows, columns].copy()
-    over = enlarge(fields.over, frame, rows, columns)
-    inside = over[..., 2] > 1e-3
+    moved = enlarge(fields.moved, frame, rows, columns)
+    inside = moved[..., 3] > 1e-3
     used = np.flatnonzero(inside.any(0))
     if len(used):  # the face is an oval: what lies beside it is left alone
         part = slice(int(used[0]), int(used[-1]) + 1)
         columns = slice(columns.start + part.start, columns.start + part.stop)
-        painted = _repainted(pixels, frame, fields, over[:, part], (rows, columns))
+        painted = _repainted(pixels, frame, fields, moved[:, part], (rows, columns))
         within = np.ascontiguousarray(inside[:, part]).astype(np.uint8)
         made[:, part] = cv2.copyTo(painted, within, np.ascontiguousarray(made[:, part]))
     return made
@@ -87,41 +111,19 @@ def _repainted(
     pixels: Pixels,
     frame: FloatArray,
     fields: _Fields,
-    over: FloatArray,
+    moved: FloatArray,
     place: tuple[slice, slice],
 ) -> Pixels:
     """Rows and columns of the photo, moved, lit and painted."""
-    flow = np.clip(enlarge(fields.flow, frame, *place), -1, 1)
-    shift = cv2.transform(flow, np.ascontiguousarray(frame[:, :2]))
-    large = align.side_of(frame) > _LARGE
-    sampling = cv2.INTER_LANCZOS4 if large else cv2.INTER_CUBIC
-    result = _warp(pixels, np.asarray(shift, np.float32), *place, sampling)
-    cover, gain, _ = cv2.split(over)
+    between = _SMALL < align.side_of(frame) <= _LARGE
+    sampling = cv2.INTER_CUBIC if between else cv2.INTER_LANCZOS4
+    result = _warp(pixels, moved[..., :2], *place, sampling)
     # in place, and whole pictures times whole pictures: NumPy spreads a channel over three slowly
-    result *= cv2.merge([gain + 1] * 3)
-    _paint(result, np.asarray(cover, np.float32), frame, fields, place)
+    bare = 1 - moved[..., 2]
+    result *= cv2.merge([bare] * 3)
+    result += enlarge(fields.added, frame, *place)
     np.clip(result, 0, 255, out=result)
     return np.asarray(np.rint(result, out=result).astype(np.uint8))
-
-
-def _paint(
-    result: FloatArray,
-    cover: FloatArray,
-    frame: FloatArray,
-    fields: _Fields,
-    place: tuple[slice, slice],
-) -> None:
-    """Lay paint over rows and columns of the result, in place, where there is any."""
-    used = np.flatnonzero(cover.max(0) > _BARE)
-    if not len(used):
-        return
-    first, last = int(used[0]), int(used[-1]) + 1
-    rows, columns = place[0], slice(place[1].start + first, place[1].start + last)
-    part, hidden = result[:, first:last], np.clip(cover[:, first:last], 0, 1)
-    painted = enlarge(fields.painted, frame, rows, columns)
-    painted -= part
-    painted *= cv2.merge([hidden] * 3)
-    part += painted
 
 
 def touched(frame: FloatArray, mask: FloatArray, shape: tuple[int, ...]) -> tuple[slice, slice]:
@@ -173,23 +175,3 @@ def _warp(
     where = (np.ascontiguousarray(x + shift[..., 0]), np.ascontiguousarray(y + shift[..., 1]))
     out = cv2.remap(around, *where, sampling, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, np.float32)
-
-
-def _painted(crop: Pixels, strokes: Strokes, mask: FloatArray) -> FloatArray:
-    """What the paint shows where it covers the photo whole, float32 [S, S, 3], 0 to 255.
-
-    It stands on the warped crop, not on the warped photo: below the paint no detail of the old
-    mouth may shine through, nor of folds that it fills.
-    """
-    moved = warped(crop, strokes.flow * mask[..., None]).astype(np.float32)
-    lit = moved * np.exp(strokes.shade * mask)[..., None]
-    return np.asarray(np.clip(lit + 255 * strokes.paint, 0, 255), np.float32)
-
-
-def _detailed(painted: FloatArray, detail: FloatArray | None) -> FloatArray:
-    """Paint [S, S, 3] with detail of more pixels, at the size of the detail."""
-    if detail is None or not detail.any():
-        return painted
-    size = detail.shape[:2]
-    large = cv2.resize(painted, size, interpolation=cv2.INTER_CUBIC) + 255 * detail
-    return np.asarray(np.clip(large, 0, 255), np.float32)

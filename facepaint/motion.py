@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import cv2
@@ -24,6 +25,7 @@ _CONTOURS = (OUTER_LIPS, INNER_LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW)
 _BETWEEN = 4  # points on a contour for each of its landmarks
 _MOVING = 150.0  # how much more a point weighs for each crop side that it moves
 _WIDTHS = ((0.8, 1.0), (2.5, 1e-2), (6.0, 1e-3), (14.0, 1e-4))  # pixels of 128; their weights
+_WIDE = 5.0  # pixels: a Gaussian that hardly differs from pixel to pixel
 _SOFT = 0.7  # the same: finer than that no flow changes, or enlarging it would overshoot
 _MEET = 0.6  # of an eye's height: from there on closing lids meet
 _THICK = 0.8  # pixels of 128: half of the line where they do
@@ -61,9 +63,15 @@ def warped(field: npt.NDArray[Any], flow: FloatArray) -> npt.NDArray[Any]:
     """A crop, or a field over it, [S, S, …], each pixel taken from where a flow [S, S, 2] says;
     linear."""
     size = len(field)
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    where = (x + flow[..., 0] * size, y + flow[..., 1] * size)
-    return cv2.remap(field, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    x, y = cv2.split(_grid(size) + flow * size)
+    return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+@cache
+def _grid(size: int) -> FloatArray:
+    """The x and y of each pixel, [S, S, 2]."""
+    y, x = np.mgrid[:size, :size]
+    return np.stack([x, y], -1).astype(np.float32)
 
 
 def _skin(points: FloatArray, shifts: FloatArray, size: int) -> FloatArray:
@@ -86,9 +94,19 @@ def _skin(points: FloatArray, shifts: FloatArray, size: int) -> FloatArray:
         np.add.at(said, (y[inside], x[inside]), values[inside])
     mixed = np.zeros_like(said)
     for wide, much in _WIDTHS:
-        blurred = cv2.GaussianBlur(said, (0, 0), wide * size / CROP, borderType=cv2.BORDER_CONSTANT)
-        mixed += much * np.asarray(blurred, np.float32)
+        mixed += much * _blurred(said, wide * size / CROP)
     return np.asarray(mixed[..., :2] / (mixed[..., 2:] + 1e-12), np.float32)
+
+
+def _blurred(field: FloatArray, sigma: float) -> FloatArray:
+    """A field blurred by a Gaussian, 0 around it; a wide one at a quarter of the size."""
+    size = field.shape[:2]
+    if sigma > _WIDE:
+        small = cv2.resize(field, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+        soft = cv2.GaussianBlur(small, (0, 0), sigma / 4, borderType=cv2.BORDER_CONSTANT)
+        return np.asarray(cv2.resize(soft, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    soft = cv2.GaussianBlur(field, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(soft, np.float32)
 
 
 def _with_contours(rows: FloatArray) -> FloatArray:

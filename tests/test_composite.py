@@ -174,12 +174,17 @@ def test_the_flow_turns_with_the_face() -> None:
     assert np.abs(after[middle].astype(float) - ramp[middle] - 5).max() <= 1.01
 
 
-def test_shade_is_a_gain_and_keeps_the_texture() -> None:
-    before = photo() // 2
-    after = before.copy()
-    composite(after, frame(200), strokes(shade=np.log(1.5)), np.ones_like(MASK))
-    middle = slice(170, 210), slice(150, 190)
-    assert np.abs(after[middle].astype(float) - before[middle] * 1.5).max() <= 1
+def test_shade_is_a_gain_of_the_light_and_leaves_the_grain() -> None:
+    """What is larger than a pixel of the crop gets darker by the gain; what is finer stays."""
+    grain = np.zeros((800, 800, 3), np.uint8)
+    grain[:, :] = np.where(np.indices((800, 800)).sum(0) % 2, 130, 110)[..., None]
+    grain[:, 400:] //= 2
+    after = grain.copy()
+    composite(after, frame(700, 50, 50, 0.0), strokes(shade=np.log(0.6)), np.ones_like(MASK))
+    for side in (slice(300, 360), slice(440, 500)):
+        part, was = after[380:420, side].astype(float), grain[380:420, side].astype(float)
+        assert part.mean() == pytest.approx(0.6 * was.mean(), abs=1)
+        assert part.std() == pytest.approx(was.std(), abs=0.5)
 
 
 def test_full_paint_hides_the_detail_below_it() -> None:

@@ -141,8 +141,9 @@ def test_without_paint_nothing_is_refined(weights: Path) -> None:
 @pytest.mark.parametrize("side", [520, 700, 1500])
 def test_only_windows_under_paint_change(side: int, weights: Path) -> None:
     """Paint on one half of the face: beyond it not a bit; outside of the windows paint is enlarged
-    in two steps rather than one, which is hardly another."""
+    in two steps rather than one, which is hardly another. Its edge is as soft as a network's."""
     half = strokes(mask=0.8, paint=0.1)
+    half.mask[:, S // 2 - 4 : S // 2] *= np.linspace(0.9, 0.1, 4)
     half.mask[:, S // 2 :] = 0
     refiner = Refiner(weights)
     with_detail = laid(side, half, lambda views: 20 * refiner(views))
