@@ -21,8 +21,8 @@ from facepaint.motion import warped
 Pixels = npt.NDArray[np.uint8]
 _STRIP = 64  # rows made at once
 _SPARSE = 1.9  # pixels that each of a field's has at least where it is enlarged in two steps
-# The crop's side in pixels, up to which the best sampling costs little, and from which on its detail
-# is worth four times the work; between them it would make an edit a third slower.
+# The crop's side in pixels, up to which the best sampling costs little, and from which on detail is
+# worth four times the work; between them it would make an edit a third slower.
 _SMALL, _LARGE = 256, 512
 
 

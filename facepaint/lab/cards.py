@@ -63,6 +63,8 @@ _OF_EDITS = (
     "rate_named_of_real",
     "second_two_way",
     "second_two_way_of_real",
+    "third_two_way",
+    "third_two_way_of_real",
     "spearman_of_strength",
     "same_person_rate",
     "greatest_change_outside",

@@ -193,8 +193,8 @@ class Evaluation:
     """What to measure, and by what. model: an exported network, None for the `method` of the folder
     `weights` (None: those that ship). targets: expressions, () for all that the method knows and
     the data can judge. features: of the judge, None for JUDGE. embedder: of the identity, "none"
-    for none, None for EMBEDDER. inception: a file of Inception's weights. limit: faces of each
-    set."""
+    for none, None for EMBEDDER. inception: a file of Inception's weights. third: the folder of the
+    third judge's weights, None to ask none. limit: faces of each set."""
 
     model: str | None = None
     method: str = DEFAULT_METHOD
@@ -204,6 +204,7 @@ class Evaluation:
     features: str | None = None
     embedder: str | None = None
     inception: str | None = None
+    third: str | None = None
     limit: int = 40
 
 
@@ -229,8 +230,17 @@ def evaluate(
 def _of_edits(
     asked: Evaluation, name: str, weights: Path, home: Path, listen: loop.Listener | None
 ) -> dict[str, Any]:
-    from facepaint.lab.measure import cost, distribution, identity, judge, muscles, report, summary
-    from facepaint.lab.measure import evaluate as measured  # imports what only it needs
+    from facepaint.lab.measure import (  # imports what only it needs
+        cost,
+        distribution,
+        face_api,
+        identity,
+        judge,
+        muscles,
+        report,
+        summary,
+    )
+    from facepaint.lab.measure import evaluate as measured
 
     features, embedder = asked.features or JUDGE, asked.embedder or EMBEDDER
     method, embed = lookup_method(name)(weights), identity.embedder(embedder)
@@ -239,17 +249,19 @@ def _of_edits(
     if unknown:
         raise LabError(f"{name} cannot make a face {unknown[0]}; it knows {', '.join(known)}")
     distance = distribution.distance(asked.inception)
+    third = face_api.FaceApi(Path(asked.third)) if asked.third is not None else None
     faces = any_faces(Settings(), asked.data)
     labels = measured.labels_of(faces)
     untold = judge.unknown_to(features, faces, labels, EXPRESSIONS)
     chosen = _targets(faces, targets, known, untold)
     fitted = judge.fit(features, faces, labels, EXPRESSIONS, listen=listen, cache=cache_folder())
     reader = open_model("reader", home_of_reader(weights))
-    second = judge.second(features, faces, labels, EXPRESSIONS)
-    tools = measured.Tools(method, reader, fitted, embed, second)
+    others = judge.others(features, faces, labels, third)
+    tools = measured.Tools(method, reader, fitted, embed, others)
     network = weights / read_manifest(weights)[name]["file"]
     depends = {"network": network_hash(network), "judge": features, "identity": embedder}
-    depends["second_judge"] = second.features if second else "none"
+    for other in measured.OTHERS:
+        depends[f"{other}_judge"] = others[other].features if other in others else "none"
     rows = measured.measure(faces, tools, chosen, home, asked.limit, listen, depends)
     numbers = summary.report(faces, rows, tools, embedder, distance, listen)
     numbers |= {"network": depends["network"], "limit": asked.limit}
@@ -290,6 +302,7 @@ def _of_network(asked: Evaluation, name: str, weights: Path, home: Path) -> dict
     if entry.measure is None:
         raise LabError(f"nothing measures a {name} on held-out people")
     given = {"--to": asked.targets, "--judge": asked.features, "--identity": asked.embedder}
+    given |= {"--third": asked.third}
     idle = [option for option, value in given.items() if value]
     if idle:
         raise LabError(f"{name} does not repaint, so {idle[0]} does not apply; leave it out")

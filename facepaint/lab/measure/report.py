@@ -16,7 +16,7 @@ from facepaint.face import EXPRESSIONS
 from facepaint.files import write_whole
 from facepaint.lab import loop, page
 from facepaint.lab.data.faces import INNER, FaceSet
-from facepaint.lab.measure.evaluate import STRENGTHS, Row, Tools, edited, read_face
+from facepaint.lab.measure.evaluate import OTHERS, STRENGTHS, Row, Tools, edited, read_face
 from facepaint.lab.measure.summary import LEAST, MEASURES
 
 Pixels = npt.NDArray[np.uint8]
@@ -89,8 +89,9 @@ def _head(numbers: dict[str, Any]) -> list[str]:
         "identity": numbers["identity"],
         "made with": numbers["made_with"],
     }
-    if "second_judge" in numbers:
-        known["second judge"] = numbers["second_judge"]["fitted"]
+    for name in OTHERS:
+        if f"{name}_judge" in numbers:
+            known[f"{name} judge"] = numbers[f"{name}_judge"]["fitted"]
     return [f"<h1>{escape(str(numbers['method']))}, measured</h1>", page.table(known)]
 
 

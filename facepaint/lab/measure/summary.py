@@ -27,7 +27,7 @@ from facepaint.lab.measure import metrics
 from facepaint.lab.measure.distribution import Distance
 from facepaint.lab.measure.distribution import between as between_sets
 from facepaint.lab.measure.evaluate import (
-    SECOND,
+    OTHERS,
     Row,
     Tools,
     embedded,
@@ -87,23 +87,40 @@ def _spearman(key: str) -> Callable[[Row, int, int], float | None]:
     )
 
 
-def _second(
-    how: Callable[[Any, int, int], float], key: str
-) -> Callable[[Row, int, int], float | None]:
-    """The same of what the second judge says, where there is one."""
-    return lambda row, wanted, other: (
-        how(np.array([row[SECOND + key]]), wanted, other) if SECOND + key in row else None
-    )
-
-
 _ASKED = "read as asked rather than as it began"
 _LIKELIEST = "read as asked, of all seven"
 _ERROR = "of the blendshapes, from what was asked"
 _POINTS = "of the landmarks, from the same person's real photo, of the irises' distance"
 _RISES = "rank correlation of strength and probability"
-_OTHER = "second_judge"
 _SAME = "taken for the same person"
 _APART = "distance of the person's embedding"
+
+
+def _of_other(name: str) -> dict[str, Measure]:
+    """The measures of what another judge says, where it was asked; name: one of OTHERS."""
+    by, judge = f", by the {name} judge", f"{name}_judge"
+
+    def named(how: Callable[[Any, int, int], float], when: str) -> Any:
+        key = f"{name}_named_{when}"
+        return lambda row, *asked: how(np.array([row[key]]), *asked) if key in row else None
+
+    return {
+        f"{name}_two_way": Measure(_ASKED + by, named(metrics.rate_two_way, "after"), 1, judge),
+        f"{name}_two_way_of_the_input": Measure(_ASKED + by, named(metrics.rate_two_way, "before")),
+        f"{name}_named": Measure(_LIKELIEST + by, named(_likeliest, "after"), 1, judge),
+        f"{name}_named_of_the_input": Measure(_LIKELIEST + by, named(_likeliest, "before")),
+        f"{name}_spearman_of_strength": Measure(
+            _RISES + by, _spearman(f"{name}_strengths"), 1, judge, 0
+        ),
+        f"{name}_spearman_of_strength_two_way": Measure(
+            f"{_RISES} rather than as it began{by}",
+            _spearman(f"{name}_strengths_two_way"),
+            1,
+            judge,
+            0,
+        ),
+    }
+
 
 MEASURES: dict[str, Measure] = {
     "rate_two_way": Measure(_ASKED, _named("named_after", metrics.rate_two_way), 1, "judge"),
@@ -115,28 +132,8 @@ MEASURES: dict[str, Measure] = {
     "spearman_of_strength_two_way": Measure(
         f"{_RISES} rather than as it began", _spearman("strengths_two_way"), 1, "judge", 0
     ),
-    "second_two_way": Measure(
-        f"{_ASKED}, by the second judge", _second(metrics.rate_two_way, "named_after"), 1, _OTHER
-    ),
-    "second_two_way_of_the_input": Measure(
-        f"{_ASKED}, by the second judge", _second(metrics.rate_two_way, "named_before")
-    ),
-    "second_named": Measure(
-        f"{_LIKELIEST}, by the second judge", _second(_likeliest, "named_after"), 1, _OTHER
-    ),
-    "second_named_of_the_input": Measure(
-        f"{_LIKELIEST}, by the second judge", _second(_likeliest, "named_before")
-    ),
-    "second_spearman_of_strength": Measure(
-        f"{_RISES}, by the second judge", _spearman(f"{SECOND}strengths"), 1, _OTHER, 0
-    ),
-    "second_spearman_of_strength_two_way": Measure(
-        f"{_RISES} rather than as it began, by the second judge",
-        _spearman(f"{SECOND}strengths_two_way"),
-        1,
-        _OTHER,
-        0,
-    ),
+    **_of_other("second"),
+    **_of_other("third"),
     "blendshape_error": Measure(_ERROR, _plain("blendshape_error"), -1),
     "blendshape_error_of_the_input": Measure(_ERROR, _plain("blendshape_error_of_the_input")),
     "blendshape_error_of_real": Measure(_ERROR, _plain("blendshape_error_of_real")),
@@ -321,8 +318,7 @@ def report(
         "identity": embedder,
         "to": {},
     }
-    if tools.second:
-        result[_OTHER] = _of_judge(tools.second)
+    result |= {f"{name}_judge": _of_judge(judge) for name, judge in tools.others.items()}
     embed, embedding = tools.embed, None
     if embed:  # once each: the photos that edits begin with are the same for most expressions
         embedding = functools.cache(lambda i: embedded(faces, i, embed))
@@ -364,10 +360,10 @@ def _real(
         "rate_two_way_of_real": metrics.rate_two_way(named, wanted, other),
         "rate_named_of_real": metrics.rate_named(named, wanted),
     }
-    if tools.second:
-        said = np.stack([tools.second.of_real[int(i)] for i in rows])
-        rates["second_two_way_of_real"] = metrics.rate_two_way(said, wanted, other)
-        rates["second_named_of_real"] = metrics.rate_named(said, wanted)
+    for name, judge in tools.others.items():
+        said = np.stack([judge.of_real[int(i)] for i in rows])
+        rates[f"{name}_two_way_of_real"] = metrics.rate_two_way(said, wanted, other)
+        rates[f"{name}_named_of_real"] = metrics.rate_named(said, wanted)
     if source is None:
         before = np.mean([r["named_before"][wanted] for r in edited])
         rates["gain_of_probability_of_real"] = float(named[:, wanted].mean() - before)
@@ -385,9 +381,10 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     different judges or identities say is not compared. What an edit costs was measured once and has
     no interval.
     """
+    others = [k for k in (f"{name}_judge" for name in OTHERS) if k in first and k in second]
     apart = [
         k
-        for k in ("judge", _OTHER, "identity")
+        for k in ("judge", *others, "identity")
         if _measured_by(first, k) != _measured_by(second, k)
     ]
     lines = [f"another {k.replace('_', ' ')} in each: what it says is not compared" for k in apart]

