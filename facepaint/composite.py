@@ -14,13 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
+from facepaint.align import CROP
 from facepaint.face import FloatArray
 from facepaint.methods import Strokes
 from facepaint.motion import warped
+from facepaint.segment import smoothstep
 
 Pixels = npt.NDArray[np.uint8]
 _STRIP = 64  # rows made at once
 _SPARSE = 1.9  # pixels that each of a field's has at least where it is enlarged in two steps
+_ADDED, _HIDING = 0.035, 0.1  # change by paint up to which it is added, and from which on it hides
+_NEAR, _AROUND = 5, 3.0  # pixels of 128: how wide that is looked for, and how softly it ends
 # The crop's side in pixels, up to which the best sampling costs little, and from which on detail is
 # worth four times the work; between them it would make an edit a third slower.
 _SMALL, _LARGE = 256, 512
@@ -63,6 +67,20 @@ class _Fields(NamedTuple):
     added: FloatArray
 
 
+def hidden(strokes: Strokes, mask: FloatArray) -> FloatArray:
+    """How far paint hides the photo under a mask [S, S], 0 to 1.
+
+    Less than it covers it: where paint, and all near it, changes little, it is added to the photo,
+    so that lips which only move keep their lines, where paint is as coarse as the crop.
+    """
+    cover = strokes.mask * mask
+    change = np.abs(strokes.paint).max(-1) * cover
+    pixel = mask.shape[0] / CROP
+    near = cv2.dilate(change, np.ones((round(_NEAR * pixel),) * 2, np.uint8))
+    near = cv2.GaussianBlur(near, (0, 0), _AROUND * pixel)
+    return np.asarray(cover * smoothstep(near, _ADDED, _HIDING), np.float32)
+
+
 def _fields(
     crop: Pixels,
     frame: FloatArray,
@@ -73,16 +91,18 @@ def _fields(
     """Light is added, not multiplied with: what a shade makes of the crop, whose pixels are large,
     leaves the grain of the skin as it was, where a gain would take it away with the light.
 
-    Paint stands on the warped crop, not on the warped photo: below it no detail of the old mouth
-    may shine through, nor of folds that it fills.
+    Paint that hides the photo stands on the warped crop, not on the warped photo: below it no
+    detail of the old mouth may shine through, nor of folds that it fills.
     """
-    flow, cover = strokes.flow * mask[..., None], strokes.mask * mask
+    flow, cover = strokes.flow * mask[..., None], hidden(strokes, mask)
     under = warped(crop, flow).astype(np.float32)
     light = under * np.expm1(strokes.shade * mask)[..., None]
     painted = np.clip(under + light + 255 * strokes.paint, 0, 255)
     shift = cv2.transform(np.clip(flow, -1, 1), np.ascontiguousarray(frame[:, :2]))
     moved = np.dstack([shift, cover, mask])
+    bare = strokes.mask * mask - cover  # where paint is laid and hides nothing
     added = light + cover[..., None] * (painted - light)
+    added += bare[..., None] * (painted - under - light)
     if detail is not None and detail.any():
         size = detail.shape[:2]
         added, shown = (cv2.resize(x, size, interpolation=cv2.INTER_CUBIC) for x in (added, cover))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.composite import composite
+from facepaint.composite import composite, hidden
 from facepaint.face import LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FloatArray
 from facepaint.methods import Strokes
 from facepaint.models import open_model
@@ -86,7 +86,7 @@ def lay(
 
 def cover_of(strokes: Strokes, mask: FloatArray) -> FloatArray:
     """How far strokes under a mask [S, S] hide a crop of SIZE, float32 [256, 256], 0 to 1."""
-    return np.asarray(cv2.resize(strokes.mask * mask, (SIZE, SIZE)), np.float32)
+    return np.asarray(cv2.resize(hidden(strokes, mask), (SIZE, SIZE)), np.float32)
 
 
 def windows(landmarks: FloatArray) -> list[tuple[slice, slice]]:

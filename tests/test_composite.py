@@ -188,15 +188,22 @@ def test_shade_is_a_gain_of_the_light_and_leaves_the_grain() -> None:
 
 
 def test_full_paint_hides_the_detail_below_it() -> None:
-    """Where the mask is 1 the photo's own detail is gone: no old mouth behind new teeth."""
+    """Where the mask is 1 the photo's own detail is gone: no old mouth behind new teeth. But where
+    paint changes little, near and far, as on lips that only move, it is laid over the detail."""
     stripes = np.zeros((800, 800, 3), np.uint8)
     stripes[::2] = 200
-    after = stripes.copy()
-    composite(after, frame(700, 50, 50, 0.0), strokes(mask=1.0), np.ones_like(MASK))
     middle = slice(380, 420), slice(380, 420)
     assert stripes[middle].std() > 90
-    assert after[middle].std() < 10
-    assert abs(after[middle].mean() - 100) < 3
+    for paint, spread in ((0.3, 0), (-0.2, 0), (0.02, 100), (0.0, 100)):
+        after = stripes.copy()
+        laid = strokes(mask=1.0, paint=paint)
+        composite(after, frame(700, 50, 50, 0.0), laid, np.ones_like(MASK))
+        assert after[middle].std() == pytest.approx(spread, abs=10), paint
+        assert after[middle].mean() == pytest.approx(100 + 255 * paint, abs=3), paint
+    patch = strokes(mask=1.0)
+    patch.paint[60:66, 60:66] = 0.3  # beside it nothing of what it stands for shall be left
+    composite(after, frame(700, 50, 50, 0.0), patch, np.ones_like(MASK))
+    assert after[390:400, 370:376].std() < 15
 
 
 def test_paint_adds_its_colour_under_the_mask() -> None:

@@ -218,7 +218,7 @@ def test_detail_arrives_at_the_photos_own_size() -> None:
         out[0, 44:52, 60:68] = 0.5
         return out
 
-    frame, given = frame_of(640, 0.0), strokes(mask=1.0)
+    frame, given = frame_of(640, 0.0), strokes(mask=1.0, paint=0.2)
     with_dot, without = np.full((800, 800, 3), 60, np.uint8), np.full((800, 800, 3), 60, np.uint8)
     lay(with_dot, frame, FACE, given, np.ones_like(MASK), dot)
     composite(without, frame, given, np.ones_like(MASK))

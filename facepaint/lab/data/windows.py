@@ -18,7 +18,7 @@ import numpy.typing as npt
 from facepaint import align
 from facepaint.align import CROP
 from facepaint.change import change
-from facepaint.composite import composite, enlarge
+from facepaint.composite import composite, enlarge, hidden
 from facepaint.edit import Edit
 from facepaint.errors import LabError
 from facepaint.face import (
@@ -204,7 +204,7 @@ class WindowSamples:
         shown = blend + change(edit, face, self._targets)
         painted, whole = crop.copy(), slice(0, SIZE)
         composite(painted, frame, strokes, mask)
-        cover = np.clip(enlarge(strokes.mask * mask, frame, whole, whole)[..., 0], 0, 1)
+        cover = np.clip(enlarge(hidden(strokes, mask), frame, whole, whole)[..., 0], 0, 1)
         return self._sample(rng, part, points, (painted, crop, crop), cover, False, shown)
 
     def _sample(
