@@ -38,7 +38,7 @@ Pixels = npt.NDArray[np.uint8]
 Row = dict[str, Any]
 OTHERS = ("second", "third")  # judges beside the own one; what they say begins with it
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
-_FORMAT = 5  # of the rows; raise it when what they hold changes
+_FORMAT = 6  # of the rows; raise it when what they hold changes
 
 
 @dataclass(frozen=True)
@@ -205,12 +205,13 @@ def _judged(sees: Judge, before: Pixels, made: list[Pixels], to: str, source: st
     """What the judge takes the face for, before the edit, after it, and at each strength, of all
     seven and rather than as it began."""
     named = sees([align.crop(p, INNER) for p in (before, *made)], source)
-    asked, began = (named[:, EXPRESSIONS.index(e)] for e in (to, start_of(to)))
+    asked, began = (named[:, EXPRESSIONS.index(e)].astype(float) for e in (to, start_of(to)))
     return {
         "named_before": [round(float(v), 5) for v in named[0]],
         "named_after": [round(float(v), 5) for v in named[-1]],
-        "strengths": [round(float(v), 5) for v in asked],
-        "strengths_two_way": [round(float(v), 5) for v in asked / (asked + began + 1e-9)],
+        # not rounded: of one who is nearly sure ranks would be lost
+        "strengths": asked.tolist(),
+        "strengths_two_way": (asked / (asked + began + 1e-30)).tolist(),
     }
 
 
