@@ -34,7 +34,7 @@ _CLEAR = {"happy": 1.05}
 # it, whose blendshapes say little of brows and closed mouths: the action units of the emotion's
 # prototype (Friesen & Ekman 1983, EMFACS), as far as a blendshape stands for them.
 _PROTOTYPES: Mapping[str, Mapping[str, float]] = {
-    "sad": {"browInnerUp": 0.9, "browDown": 0.3, "mouthFrown": 0.8, "mouthSmile": 0},
+    "sad": {"browInnerUp": 0.9, "browDown": 0.3, "mouthFrown": 1.0, "mouthSmile": 0},
     "angry": {
         "browDown": 1.0,
         "eyeWide": 0.3,
@@ -42,7 +42,14 @@ _PROTOTYPES: Mapping[str, Mapping[str, float]] = {
         "mouthFrown": 0.3,
         "mouthSmile": 0,
     },
-    "disgusted": {"noseSneer": 0.4, "browDown": 0.9, "mouthUpperUp": 0.4, "mouthSmile": 0},
+    "disgusted": {
+        "noseSneer": 0.4,
+        "browDown": 0.9,
+        "mouthUpperUp": 0.65,
+        "mouthLowerDown": 0,
+        "jawOpen": 0,
+        "mouthSmile": 0,
+    },
     "afraid": {
         "browInnerUp": 0.8,
         "browDown": 0.4,
@@ -56,7 +63,7 @@ _PROTOTYPES: Mapping[str, Mapping[str, float]] = {
 }
 # How much of its name the network is told beside a prototype: with it, less of the name is read as
 # the expression as often, and more as the same person.
-_TOLD = {"sad": 0.3, "angry": 0.3, "disgusted": 0.6, "afraid": 0.2}
+_TOLD = {"sad": 0.3, "angry": 0.3, "disgusted": 0.3, "afraid": 0.2}
 # How many times as dark the network's shade is in expressions that press skin together: its folds
 # are fainter than people's, whose mean it learned within narrow limits.
 _DEEPER = 1.5

@@ -155,14 +155,18 @@ def _moved(crop: Pixels, by: Motion) -> Strokes:
 
 def _composed(crop: Pixels, strokes: Strokes) -> Pixels:
     """A crop after strokes that have no shade."""
+    moved = warped(crop, strokes.flow)
+    if not strokes.mask.any():
+        return moved
     painted = 255 * strokes.mask[..., None] * strokes.paint
-    made = np.clip(np.rint(warped(crop, strokes.flow) + painted), 0, 255)
-    return np.asarray(made, np.uint8)
+    return np.asarray(np.clip(np.rint(moved + painted), 0, 255), np.uint8)
 
 
 def _both(first: Strokes, then: Strokes) -> Strokes:
     """Strokes, and others on what they make, as one."""
     flow = then.flow + warped(first.flow, then.flow)
+    if not first.mask.any():
+        return Strokes(flow, then.mask, then.paint, then.shade)
     before = warped(first.mask[..., None] * first.paint, then.flow)
     paint = before + then.mask[..., None] * then.paint
     mask = np.maximum(warped(first.mask, then.flow), then.mask)

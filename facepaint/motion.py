@@ -83,15 +83,16 @@ def _skin(points: FloatArray, shifts: FloatArray, size: int) -> FloatArray:
     both = _with_contours(np.concatenate([points, shifts], 1))
     new, moved = (both[:, :2] + both[:, 2:]) * size - 0.5, both[:, 2:]
     weight = 1 + _MOVING * np.linalg.norm(moved, axis=1)
-    said = np.zeros((size, size, 3), np.float32)
     corner = np.floor(new).astype(int)
     part = new - corner
-    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        x, y = corner[:, 0] + dx, corner[:, 1] + dy
-        near = np.abs(1 - dx - part[:, 0]) * np.abs(1 - dy - part[:, 1]) * weight
-        inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
-        values = np.column_stack([-moved, np.ones(len(moved))]) * near[:, None]
-        np.add.at(said, (y[inside], x[inside]), values[inside])
+    x, y = (corner[:, None, :] + [[0, 0], [1, 0], [0, 1], [1, 1]]).reshape(-1, 2).T
+    each = np.stack([1 - part, part])  # of the nearer and of the farther column and row
+    near = (each[[0, 1, 0, 1], :, 0] * each[[0, 0, 1, 1], :, 1] * weight).T.ravel()
+    values = np.column_stack([-moved, np.ones(len(moved))]).repeat(4, 0) * near[:, None]
+    inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
+    place, values = (y * size + x)[inside], values[inside]
+    sums = [np.bincount(place, some, size * size) for some in values.T]
+    said = np.stack(sums, -1).reshape(size, size, 3).astype(np.float32)
     mixed = np.zeros_like(said)
     for wide, much in _WIDTHS:
         mixed += much * _blurred(said, wide * size / CROP)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import facepaint
-from facepaint import align
+from facepaint import align, rig
 from facepaint.change import GAZE, named
 from facepaint.errors import LabError
 from facepaint.face import head_turn
@@ -35,6 +35,7 @@ from facepaint.lab.methods.painter import (  # noqa: E402
     class_loss,
     compose,
     compose_two,
+    warp,
 )
 from facepaint.lab.networks import Strokes  # noqa: E402
 
@@ -465,6 +466,46 @@ def test_a_relay_of_happy_or_neutral_makes_a_part_of_its_change_again(build: Any
         assert torch.equal(name, batch["name"]) and torch.equal(again, batch["name"])
         changed[overshoot] = batch["partner"].float()
     assert (changed[0.5] - changed[0.0]).abs().mean() > 0.1
+
+
+BARED = {"relays": 1.0, "pairs": 0.0, "bared": 1.0}
+
+
+def test_some_relays_bare_their_teeth_without_a_smile(faces: FaceSet) -> None:
+    """From closed mouths; the rig says how a smile's mouth would have to move."""
+    samples = Samples(recipe.settings(PainterSettings, SMALL | BARED), faces)
+    rows = samples.draw(np.random.default_rng(0), 24)
+    for row in rows:
+        assert row["relay"] and row["bared"] and not row["judged"] and row["name"].max() < 0.71
+        assert row["blendshapes"][SMILING].mean() <= 0.35 and row["blendshapes"][OPEN] <= 0.1
+        assert row["smile"][SMILING].mean() > 0.35 and row["asked"][SMILING].mean() <= 0.25
+        assert not row["hollow"].any()
+        smiling = moves.moved(row["points"], row["blendshapes"], row["smile"], samples.linear)
+        rigged = smiling + rig.pulled(smiling, row["smile"], row["asked"])
+        assert np.allclose(row["asked_points"], rigged, atol=1e-5)
+        assert np.abs(row["after"]).max() > 0.005
+    eyes = [n.startswith(("eye", "brow", "cheek", "nose")) for n in BLENDSHAPES]
+    assert all(np.array_equal(r["asked"][eyes], r["blendshapes"][eyes]) for r in rows)
+    none = Samples(recipe.settings(PainterSettings, SMALL | BARED | {"bared": 0.0}), faces)
+    assert not any(r["bared"] for r in none.draw(np.random.default_rng(0), 24))
+
+
+def test_bared_teeth_are_those_of_the_teacher_s_smile_moved_by_the_rig(build: Any) -> None:
+    method = build(teacher=str(WEIGHTS / "painter.onnx"), **BARED)
+    batch = method.sample(np.random.default_rng(1), 4, 0)
+    asked: list[Any] = []
+    method._teacher.register_forward_pre_hook(lambda _, given: asked.append(given))
+    before = {k: v.clone() for k, v in batch.items()}
+    method._answer(method._teacher, batch)
+    smile = torch.cat([before["smile"] - before["blendshapes"], before["name"]], 1)
+    assert torch.equal(asked[0][1], smile)
+    with torch.no_grad():
+        first = method._teacher(asked[0][0], smile)
+        smiling = compose(asked[0][0], first, before["face"])
+        moved = warp(smiling, before["after"].permute(0, 3, 1, 2) * before["face"][:, None])
+    answer, source = (batch[k].permute(0, 3, 1, 2) / 255 for k in ("partner", "source"))
+    assert (answer - moved).abs().mean() < 0.2 * (answer - source).abs().mean()
+    assert (answer - moved).abs().mean() < 0.5 * (answer - smiling).abs().mean()
 
 
 def test_strokes_on_strokes_sample_the_photo_once() -> None:

@@ -1,6 +1,7 @@
 """Samples for the painter: pairs of one person, singles with a change that is asked of them,
-relays, singles that are asked for an expression that one step reaches too faintly, and returns,
-photos that a teacher first makes something else, so that the way back has an answer."""
+relays, singles that are asked for an expression that one step reaches too faintly, or to bare the
+teeth, and returns, photos that a teacher first makes something else, so that the way back has an
+answer."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from facepaint import align
+from facepaint import align, rig
 from facepaint.align import CROP
 from facepaint.change import GAZE
 from facepaint.errors import LabError
@@ -19,6 +20,7 @@ from facepaint.lab.data.faces import FaceSet, mirror
 from facepaint.lab.data.regions import nose, opening, region
 from facepaint.lab.data.topology import SMILING, mirrored_blendshapes
 from facepaint.mesh import mirrored_landmarks
+from facepaint.motion import motion
 from facepaint.segment import face_mask
 
 HAPPY, NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
@@ -29,6 +31,12 @@ OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
 _A_SMILE = 0.35  # the mean of SMILING from which on a face smiles
 _OPEN = BLENDSHAPES.index("jawOpen")
 _OPENERS = [BLENDSHAPES.index(n) for n in ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight")]
+_UPPER_LIP = [BLENDSHAPES.index(f"mouthUpperUp{side}") for side in ("Left", "Right")]
+_A_BARED_TOOTH = 0.2  # the mean of these from which on teeth show below the lip
+# What lips that bare their teeth without a smile have less or more of than a smile, at most.
+_GRIMACE = {"mouthSmile": 0.25, "mouthFrown": 0.7, "mouthStretch": 0.4, "mouthDimple": 0.0}
+_BARING = [EXPRESSIONS.index(e) for e in ("angry", "disgusted", "afraid")]
+_OF_THE_MOUTH = np.array([n.startswith(("mouth", "jaw")) for n in BLENDSHAPES])
 _AN_OPEN_MOUTH = 0.1  # the score from which on a mouth shows its inside, if it does not smile
 # Of the returns: to mouths that are open, dark and do not smile, which are one in eighty, to
 # smiles, and to mouths that are closed.
@@ -48,6 +56,8 @@ class Shares(Protocol):
     def returns(self) -> float: ...
     @property
     def opened(self) -> float: ...
+    @property
+    def bared(self) -> float: ...
     @property
     def relayed(self) -> str: ...
     @property
@@ -122,7 +132,14 @@ class Samples:
         relays = s.relays if self._begin else 0
         shares = {"pair": s.pairs, "relay": relays, "return": s.returns}
         kinds = [kind for kind, share in shares.items() for _ in range(round(count * share))]
-        return [self._one(rng, kind) for kind in (kinds + ["single"] * count)[:count]]
+        kinds = (kinds + ["single"] * count)[:count]
+        return [self._one(rng, self._barer(rng) if k == "relay" else k) for k in kinds]
+
+    def _barer(self, rng: np.random.Generator) -> str:
+        """Of relays, those that bare their teeth are of a kind of their own."""
+        smiles, closed = (rows for _, rows in self._return_to[1:])
+        bares = len(smiles) and len(closed) and rng.random() < self._shares.bared
+        return "bared" if bares else "relay"
 
     def labelled(self, rng: np.random.Generator, count: int, some: int) -> list[dict[str, Any]]:
         """`some` real faces of known expression, each expression as often, as samples of their
@@ -150,6 +167,7 @@ class Samples:
         source = partner = self._seen(i, jitter, flip)
         away, away_name = source.blendshapes, one_hot(-1)
         begin = source.points
+        smile, after = source.blendshapes, np.zeros((CROP, CROP, 2), np.float32)
         if kind == "pair":
             still = moves.still_frame(f.landmarks[i], f.landmarks[j])
             partner = self._seen(j, align.chain(align.invert(still), jitter), flip)
@@ -159,12 +177,19 @@ class Samples:
             asked, points, name = source.blendshapes, source.points, one_hot(f.expressions[i])
             away, away_name = self._away(asked)
             begin = moves.moved(points, asked, away, self.linear)
+        elif kind == "bared":
+            name = self._of_bared(rng)
+            smile, asked = self._grimace(rng, source.blendshapes)
+            smiling = moves.moved(source.points, source.blendshapes, smile, self.linear)
+            points = smiling + rig.pulled(smiling, smile, asked)
+            after = motion(smiling, smile, asked, CROP).flow
         else:
             asked, name = self._ask(rng, source.blendshapes, wanted)
             points = self._points(source, asked, name)
             if wanted in (HAPPY, NEUTRAL):
                 points = points + self._shares.overshoot * (points - source.points)
         real, alike = self._like(rng, str(f.sources[i]), asked)
+        alike &= kind != "bared"  # hardly a photo shows that
         real_jitter = augment.random_frame(rng, 5, 0.06, 0.02)
         other = self._seen(real, real_jitter, rng.random() < 0.5)
         answered = kind in ("pair", "return")
@@ -182,8 +207,11 @@ class Samples:
                 "name": name,
                 "asked_points": points.astype(np.float32),
                 "paired": np.bool_(kind == "pair"),
-                "relay": np.bool_(kind == "relay"),
+                "relay": np.bool_(kind in ("relay", "bared")),
                 "return": np.bool_(kind == "return"),
+                "bared": np.bool_(kind == "bared"),
+                "smile": smile,
+                "after": after,
                 "away": np.concatenate([away - source.blendshapes, away_name]).astype(np.float32),
                 "away_face": face_mask(source.points) if kind == "return" else face,
                 "face": face,
@@ -201,13 +229,30 @@ class Samples:
     def _hollow(self, points: FloatArray, asked: FloatArray) -> dict[str, Any]:
         """How much darker than skin the inside of a mouth shall be that is asked to open without a
         smile, the logarithm of the ratio, and where that is told."""
-        if self._inside is None or not _opens(asked):
+        if self._inside is None or not _opens(asked) or _bares(asked):
             return {
                 "hollow": np.zeros((CROP, CROP), np.float32),
                 "inside": np.zeros((CROP, CROP, 3), np.float32),
             }
         inside, where = mouths.laid_inside(self._inside, points)
         return {"hollow": where, "inside": inside}
+
+    def _grimace(self, rng: np.random.Generator, have: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Blendshapes of a mouth that shows its teeth in someone's smile, and of the same mouth
+        without the smile, its corners sunk or drawn aside: what the rig makes of it."""
+        of_smile = self._faces.blendshapes[int(rng.choice(self._return_to[1][1]))]
+        smile = np.where(_OF_THE_MOUTH, of_smile, have).astype(np.float32)
+        asked = smile.copy()
+        for name, most in _GRIMACE.items():
+            asked[rig.places(name)] = rng.uniform(0, most)
+        return smile, asked
+
+    def _of_bared(self, rng: np.random.Generator) -> FloatArray:
+        """The name of an expression that bares the teeth, not whole, or none."""
+        some = [e for e in _BARING if e in self._labelled]
+        if not some or rng.random() < 0.4:
+            return one_hot(-1)
+        return one_hot(int(rng.choice(some)), rng.uniform(0.1, 0.7))
 
     def _away(self, have: FloatArray) -> tuple[FloatArray, FloatArray]:
         """What a return's photo is first made, blendshapes [52] and name [7]: happy where it is
@@ -224,11 +269,15 @@ class Samples:
 
     def _pick(self, rng: np.random.Generator, kind: str, wanted: int | None) -> tuple[int, int]:
         """A photo that a relay can begin from, or a return leads to, or any, of turned heads more
-        often than there are; and, for a pair, one of the same person with another expression."""
+        often than there are; teeth are bared from a closed mouth. And, for a pair, one of the same
+        person with another expression."""
         if kind == "return":
             shares = np.array([share * bool(len(rows)) for share, rows in self._return_to])
             rows = self._return_to[int(rng.choice(len(shares), p=shares / shares.sum()))][1]
             i = int(rng.choice(rows))
+            return i, i
+        if kind == "bared":
+            i = int(rng.choice(self._return_to[2][1]))
             return i, i
         if kind != "pair" or not self._people:
             turned = len(self._turned) and rng.random() < self._shares.turned
@@ -310,7 +359,9 @@ class Samples:
         else:
             pool = self._pool if name < 0 else self._labelled[name]
             want = self._faces.blendshapes[int(rng.choice(pool))].copy()
-        if rng.random() < self._shares.opened:
+        # a relay's answer is its teacher's, who may have another inside
+        if wanted is None and rng.random() < self._shares.opened:
+            want[_UPPER_LIP] = 0
             want[_OPENERS] = rng.uniform((0.15, 0, 0), (0.6, 0.4, 0.4))
             want[SMILING] = np.minimum(want[SMILING], rng.uniform(0, 0.3))
         if rng.random() < 0.8:  # mostly the gaze stays
@@ -358,6 +409,11 @@ def _smiles(blendshapes: FloatArray) -> npt.NDArray[np.bool_]:
 def _opens(blendshapes: FloatArray) -> npt.NDArray[np.bool_]:
     """Whether blendshapes [..., 52] open the mouth without a smile."""
     return np.asarray(~_smiles(blendshapes) & (blendshapes[..., _OPEN] > _AN_OPEN_MOUTH))
+
+
+def _bares(blendshapes: FloatArray) -> bool:
+    """Whether blendshapes [52] draw the upper lip back from the teeth."""
+    return bool(blendshapes[_UPPER_LIP].mean() > _A_BARED_TOOTH)
 
 
 def one_hot(expression: int, strength: float = 1.0) -> FloatArray:

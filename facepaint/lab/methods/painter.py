@@ -6,8 +6,9 @@ over the first and is the answer. A *single* has no answer; where its landmarks 
 predicted by a linear map (`facepaint.lab.data.moves`), and the reader says whether the result shows
 what was asked. A *relay* is a single that is asked for a named expression and answered by what a
 painter trained before, the teacher, makes of it in two steps (distillation, Hinton et al. 2015): of
-a smile that shall be another expression neutral first, and where happy or neutral is asked for,
-what is asked and then a part of the same again. A *return* is a photo that the teacher first makes
+a smile that shall be another expression neutral first; where happy or neutral is asked for, what is
+asked and then a part of the same again; and of a closed mouth that shall bare its teeth a smile,
+whose corners the rig takes down then. A *return* is a photo that the teacher first makes
 something else: from that the painter shall come back to the photo (back-translation, Sennrich et
 al. 2016), so that mouths which hardly anyone is photographed with twice have a true answer. A
 critic that sees a face beside its blendshapes judges all (projection discriminator, Miyato & Koyama
@@ -78,28 +79,30 @@ class PainterSettings(Augmented):
     share of pairs that are happy and neutral; relayed: what relays are asked for beside these,
     names separated by commas, "" for all of the five; clear: share of relays that are asked for
     happy and neutral, and overshoot: what part of their change they make again. turned: share of
-    singles that begin from a turned head; opened: share of them, and of relays, asked to open the
-    mouth, whose inside is told (facepaint.lab.data.mouths). teacher: a run, a checkpoint or an
-    exported .onnx of the painter that answers relays and makes what returns begin from, "" for
-    none. named: share of singles asked for a named expression, the rest for another person's;
-    others: share of those named that are neither happy nor neutral; marked: how far these move
-    landmarks, the root of the mean square of their coordinates in crop pixels; folds: how many
-    times as deep as people's mean the folds of these are. labelled: labelled faces beside each
-    batch, at most as many as it has samples, from which the critic learns to name expressions.
-    reader: a run, a checkpoint or an exported .onnx of the reader that judges results, "" for none.
-    features: the critic looks through "mobilenet_v2", and pairs are compared there too; "" for a
-    critic on pixels. critic_from: the step at which the critic's voice begins. soft_skin: how far
-    skin is blurred before the critic sees it, and pairs are compared in features, the standard
-    deviation in pixels; mouth and eyes are not. Without it the critic has skin sharpened. r1:
-    weight of its gradient penalty, on pixels. region_limit: share of the mouth and eyes that paint
-    may cover for free. weight_*: of the losses; weight_class, of the expression that the critic
-    names in results, is for one that looks through features: a critic on pixels names none."""
+    singles that begin from a turned head; opened: share of them asked to open the mouth, whose
+    inside is told (facepaint.lab.data.mouths); bared: share of relays asked to bare the teeth
+    without a smile. teacher: a run, a checkpoint or an exported .onnx of the painter that answers
+    relays and makes what returns begin from, "" for none. named: share of singles asked for a named
+    expression, the rest for another person's; others: share of those named that are neither happy
+    nor neutral; marked: how far these move landmarks, the root of the mean square of their
+    coordinates in crop pixels; folds: how many times as deep as people's mean the folds of these
+    are. labelled: labelled faces beside each batch, at most as many as it has samples, from which
+    the critic learns to name expressions. reader: a run, a checkpoint or an exported .onnx of the
+    reader that judges results, "" for none. features: the critic looks through "mobilenet_v2", and
+    pairs are compared there too; "" for a critic on pixels. critic_from: the step at which the
+    critic's voice begins. soft_skin: how far skin is blurred before the critic sees it, and pairs
+    are compared in features, the standard deviation in pixels; mouth and eyes are not. Without it
+    the critic has skin sharpened. r1: weight of its gradient penalty, on pixels. region_limit:
+    share of the mouth and eyes that paint may cover for free. weight_*: of the losses;
+    weight_class, of the expression that the critic names in results, is for one that looks through
+    features: a critic on pixels names none."""
 
     width: int = 16
     pairs: float = 0.5
     relays: float = 0.0
     returns: float = 0.0
     opened: float = 0.0
+    bared: float = 0.0
     poles: float = 0.7
     relayed: str = ""
     clear: float = 0.0
@@ -244,12 +247,18 @@ class PainterMethod:
         neutrally = torch.from_numpy(one_hot(NEUTRAL)).to(have) * strength
         change = torch.where(poles, asked, still) - have
         again = torch.where(poles, self.settings.overshoot * (asked - have), asked - still)
+        neutrally = torch.where(poles, name, neutrally)
+        # lips that bare teeth: a smile, and then the rig's move
+        bared, smile = batch["bared"][relays], batch["smile"][relays]
+        change = torch.where(bared[:, None], smile - have, change)
+        neutrally = torch.where(bared[:, None], name, neutrally)
         with precision.autocast(source.device.type):
-            first: Strokes = teacher(
-                source, torch.cat([change, torch.where(poles, name, neutrally)], 1)
-            )
+            first: Strokes = teacher(source, torch.cat([change, neutrally], 1))
             between = compose(source, first, face)
             then: Strokes = teacher(between, torch.cat([again, name], 1))
+        then = Strokes(*(torch.where(bared[:, None, None, None], 0, x) for x in then))
+        moved = batch["after"][relays].permute(0, 3, 1, 2)
+        then = then._replace(flow=then.flow + moved)
         answer = compose_two(source, first, then, face)
         if self._samples.teeth is not None:
             between, around = (batch[k][relays] for k in ("opening", "region"))
