@@ -24,7 +24,7 @@ Pixels = npt.NDArray[np.uint8]
 _STRIP = 64  # rows made at once
 _SPARSE = 1.9  # pixels that each of a field's has at least where it is enlarged in two steps
 _ADDED, _HIDING = 0.035, 0.1  # change by paint up to which it is added, and from which on it hides
-_NEAR, _AROUND = 5, 3.0  # pixels of 128: how wide that is looked for, and how softly it ends
+_NEAR, _AROUND = 2, 3.0  # pixels of 128: how far that is looked for, and how softly it ends
 # The crop's side in pixels, up to which the best sampling costs little, and from which on detail is
 # worth four times the work; between them it would make an edit a third slower.
 _SMALL, _LARGE = 256, 512
@@ -59,9 +59,9 @@ def composite(
 
 
 class _Fields(NamedTuple):
-    """Strokes under their mask, as they are enlarged: from how many of the photo's pixels away a
-    pixel comes, how far paint covers it, and the mask itself, [S, S, 4]; and what is added to what
-    the paint does not cover, light and paint, [S, S, 3] or larger, of 0 to 255."""
+    """Strokes under their mask, as they are enlarged, both [S, S, ·] or larger: from how many of
+    the photo's pixels away a pixel comes, how far paint hides it, and the mask itself, 4 channels;
+    and what is added to what is not hidden, light and paint, in levels, -255 to 255."""
 
     moved: FloatArray
     added: FloatArray
@@ -76,7 +76,7 @@ def hidden(strokes: Strokes, mask: FloatArray) -> FloatArray:
     cover = strokes.mask * mask
     change = np.abs(strokes.paint).max(-1) * cover
     pixel = mask.shape[0] / CROP
-    near = cv2.dilate(change, np.ones((round(_NEAR * pixel),) * 2, np.uint8))
+    near = cv2.dilate(change, np.ones((2 * round(_NEAR * pixel) + 1,) * 2, np.uint8))
     near = cv2.GaussianBlur(near, (0, 0), _AROUND * pixel)
     return np.asarray(cover * smoothstep(near, _ADDED, _HIDING), np.float32)
 
@@ -103,10 +103,10 @@ def _fields(
     bare = strokes.mask * mask - cover  # where paint is laid and hides nothing
     added = light + cover[..., None] * (painted - light)
     added += bare[..., None] * (painted - under - light)
-    if detail is not None and detail.any():
+    if detail is not None and detail.any():  # both alike, so that they go on making up a whole
         size = detail.shape[:2]
-        added, shown = (cv2.resize(x, size, interpolation=cv2.INTER_CUBIC) for x in (added, cover))
-        added = added + 255 * shown[..., None] * detail
+        moved, added = (cv2.resize(x, size, interpolation=cv2.INTER_CUBIC) for x in (moved, added))
+        added = added + 255 * moved[..., 2:3] * detail
     return _Fields(np.asarray(moved, np.float32), np.asarray(added, np.float32))
 
 

@@ -468,18 +468,23 @@ def test_a_relay_of_happy_or_neutral_makes_a_part_of_its_change_again(build: Any
     assert (changed[0.5] - changed[0.0]).abs().mean() > 0.1
 
 
+UPPER = [BLENDSHAPES.index(f"mouthUpperUp{side}") for side in ("Left", "Right")]
 BARED = {"relays": 1.0, "pairs": 0.0, "bared": 1.0}
 
 
 def test_some_relays_bare_their_teeth_without_a_smile(faces: FaceSet) -> None:
     """From closed mouths; the rig says how a smile's mouth would have to move."""
-    samples = Samples(recipe.settings(PainterSettings, SMALL | BARED), faces)
+    wide = faces.blendshapes.copy()
+    wide[np.ix_(wide[:, SMILING].mean(1) > 0.35, [OPEN, *UPPER])] = 0.4
+    shares = recipe.settings(PainterSettings, SMALL | BARED | {"opened": 1.0})
+    samples = Samples(shares, dataclasses.replace(faces, blendshapes=wide))
     rows = samples.draw(np.random.default_rng(0), 24)
+    assert any(r["asked"][OPEN] > 0.1 and r["asked"][UPPER].mean() > 0.2 for r in rows)
     for row in rows:
         assert row["relay"] and row["bared"] and not row["judged"] and row["name"].max() < 0.71
         assert row["blendshapes"][SMILING].mean() <= 0.35 and row["blendshapes"][OPEN] <= 0.1
         assert row["smile"][SMILING].mean() > 0.35 and row["asked"][SMILING].mean() <= 0.25
-        assert not row["hollow"].any()
+        assert not (row["hollow"].any() and row["asked"][UPPER].mean() > 0.2)
         smiling = moves.moved(row["points"], row["blendshapes"], row["smile"], samples.linear)
         rigged = smiling + rig.pulled(smiling, row["smile"], row["asked"])
         assert np.allclose(row["asked_points"], rigged, atol=1e-5)
@@ -638,6 +643,7 @@ def test_singles_that_open_the_mouth_are_told_its_inside(faces: FaceSet) -> None
     assert np.mean(asks) > 0.5 and np.mean(told) > 0.3
     assert not any(t and not a for t, a in zip(told, asks, strict=True))
     for row in (r for r, t in zip(rows[1.0], told, strict=True) if t):
+        assert row["asked"][UPPER].mean() <= 0.2  # no teeth are told
         assert (row["inside"][row["hollow"] > 0] < 0).all()  # darker than skin
 
 

@@ -138,7 +138,8 @@ class Samples:
     def _barer(self, rng: np.random.Generator) -> str:
         """Of relays, those that bare their teeth are of a kind of their own."""
         smiles, closed = (rows for _, rows in self._return_to[1:])
-        bares = len(smiles) and len(closed) and rng.random() < self._shares.bared
+        bared = self._shares.bared
+        bares = bared and len(smiles) and len(closed) and rng.random() < bared
         return "bared" if bares else "relay"
 
     def labelled(self, rng: np.random.Generator, count: int, some: int) -> list[dict[str, Any]]:
@@ -238,8 +239,8 @@ class Samples:
         return {"hollow": where, "inside": inside}
 
     def _grimace(self, rng: np.random.Generator, have: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Blendshapes of a mouth that shows its teeth in someone's smile, and of the same mouth
-        without the smile, its corners sunk or drawn aside: what the rig makes of it."""
+        """Blendshapes of the mouth of someone's smile, most of which show teeth, and of the same
+        mouth without the smile, its corners sunk or drawn aside: what the rig makes of it."""
         of_smile = self._faces.blendshapes[int(rng.choice(self._return_to[1][1]))]
         smile = np.where(_OF_THE_MOUTH, of_smile, have).astype(np.float32)
         asked = smile.copy()

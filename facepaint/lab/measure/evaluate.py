@@ -138,7 +138,6 @@ def _same_run(out: Path, asked: dict[str, str]) -> None:
     note = out / "asked.json"
     if (out / "rows.jsonl").exists():
         had = json.loads(note.read_text()) if note.exists() else {}
-        had.setdefault("third_judge", "none")  # older notes do not say so
         other = [k for k in asked if had.get(k) != asked[k]]
         if other:
             what = ", ".join(f"{k} {had.get(k, 'unknown')}, not {asked[k]}" for k in other)
