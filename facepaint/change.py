@@ -126,7 +126,7 @@ def parts(edit: Edit, face: Face, targets: Targets) -> Parts:
             shared = whole[sides].min() if (whole[sides] > 0).all() else 0
             difference[sides] = np.where(whole[sides] < 0, whole[sides], shared)
     if edit.regions:
-        elsewhere = ~_moves(edit.regions)
+        elsewhere = ~moving(edit.regions)
         difference[elsewhere] = whole[elsewhere] = 0
     # a target beyond 0 to 1 would be none; rounding must not change what is not asked to change
     by_network, by_rig = (
@@ -170,7 +170,7 @@ def _difference(edit: Edit, face: Face, targets: Targets) -> npt.NDArray[np.floa
     return np.asarray(clear, np.float32)
 
 
-def _moves(regions: Sequence[str]) -> npt.NDArray[np.bool_]:
+def moving(regions: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Which blendshapes move any of the regions."""
     starts = tuple(s for region in regions for s in REGIONS[region])
     return np.array([name.startswith(starts) for name in BLENDSHAPES])

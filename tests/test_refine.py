@@ -301,14 +301,13 @@ def test_samples_are_of_sharp_faces_of_people_not_held_out(faces: WindowSet) -> 
 
 def test_results_of_a_painter_have_no_answer(faces: WindowSet) -> None:
     method = RefinerMethod(settings_of(painter=str(WEIGHTS), made=0.5, mouths=1.0), faces)
-    batch = method.sample(np.random.default_rng(0), 8, 0)
-    assert batch["answered"].tolist() == [True] * 4 + [False] * 4
-    for i in range(4, 8):
-        assert (batch["cover"][i] < 1e-3).any()
+    batch = method.sample(np.random.default_rng(0), 4, 0)
+    assert batch["answered"].tolist() == [True, True, False, False]
+    for i in (2, 3):
+        outside = batch["cover"][i] < 1e-3
+        assert batch["cover"][i].max() > 0.05 and outside.any()
         assert not torch.equal(batch["painted"][i], batch["before"][i])
-    # a mouth that hardly changes hides nothing of the photo
-    assert (batch["cover"][4:].amax((1, 2)) > 0.05).sum() >= 2
-    with_answer = {k: v[:4] for k, v in batch.items()}
+    with_answer = {k: v[:2] for k, v in batch.items()}
     one, two = (
         method._pair_losses(method._refined(method.networks["refiner"], b), b)
         for b in (batch, with_answer)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from facepaint import align, rig
 from facepaint.align import CROP
-from facepaint.change import GAZE
+from facepaint.change import GAZE, moving
 from facepaint.errors import LabError
 from facepaint.face import BLENDSHAPES, EXPRESSIONS, FloatArray, head_turn
 from facepaint.lab.data import augment, mouths, moves, ratios
@@ -30,13 +30,13 @@ _DEEPEST = 0.22  # shade, a little less than the painter can give
 OTHERS = [e for e in _ALL if e not in (HAPPY, NEUTRAL)]
 _A_SMILE = 0.35  # the mean of SMILING from which on a face smiles
 _OPEN = BLENDSHAPES.index("jawOpen")
-_OPENERS = [BLENDSHAPES.index(n) for n in ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight")]
-_UPPER_LIP = [BLENDSHAPES.index(f"mouthUpperUp{side}") for side in ("Left", "Right")]
+_OPENERS = [_OPEN, *rig.places("mouthLowerDown")]
+_UPPER_LIP = rig.places("mouthUpperUp")
 _A_BARED_TOOTH = 0.2  # the mean of these from which on teeth show below the lip
 # What lips that bare their teeth without a smile have less or more of than a smile, at most.
 _GRIMACE = {"mouthSmile": 0.25, "mouthFrown": 0.7, "mouthStretch": 0.4, "mouthDimple": 0.0}
 _BARING = [EXPRESSIONS.index(e) for e in ("angry", "disgusted", "afraid")]
-_OF_THE_MOUTH = np.array([n.startswith(("mouth", "jaw")) for n in BLENDSHAPES])
+_OF_THE_MOUTH = moving(("mouth",))
 _AN_OPEN_MOUTH = 0.1  # the score from which on a mouth shows its inside, if it does not smile
 # Of the returns: to mouths that are open, dark and do not smile, which are one in eighty, to
 # smiles, and to mouths that are closed.

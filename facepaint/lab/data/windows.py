@@ -44,6 +44,8 @@ Pixels = npt.NDArray[np.uint8]
 _NATIVE = 0.8 * SIZE  # pixels of the crop's side in the photo; a smaller face is soft at SIZE
 _LABELLED = 0.35  # share of the faces that are drawn evenly from the labelled expressions
 _FORMAT = 1  # of the cache; raise it when what is stored changes
+# How often another edit is tried until a window hides at least so much of the photo, where it can.
+_TRIES, _TO_REFINE = 8, 0.1
 _PARTS = ((OUTER_LIPS, 0.05), (RIGHT_EYE, 0.045), (LEFT_EYE, 0.045))  # as `windows`; how far around
 
 
@@ -196,15 +198,21 @@ class WindowSamples:
         crop, points = self._view(i, pose)
         blend = self._faces.blendshapes[i][self._mirror[1] if pose.flip else slice(None)]
         strokes, face = None, _face(points * SIZE, blend)
+        place, whole, left = windows(points)[part], slice(0, SIZE), _TRIES
+        cover = np.zeros((SIZE, SIZE), np.float32)
         frame = align.align(face.landmarks)
         mask = face_mask(align.apply(align.invert(frame), face.landmarks))
-        while strokes is None:  # None where the face is as asked already
+        # no strokes where the face is as asked already; of little paint there is nothing to refine
+        while strokes is None or (left > 0 and cover[place].max() < _TO_REFINE):
             edit = Edit(str(rng.choice(list(self._targets))))
             strokes = self._method(align.crop(crop, frame), face, edit)
+            left -= 1
+            if strokes is not None:
+                over = enlarge(hidden(strokes, mask), frame, whole, whole)
+                cover = np.clip(over[..., 0], 0, 1)
         shown = blend + change(edit, face, self._targets)
-        painted, whole = crop.copy(), slice(0, SIZE)
+        painted = crop.copy()
         composite(painted, frame, strokes, mask)
-        cover = np.clip(enlarge(hidden(strokes, mask), frame, whole, whole)[..., 0], 0, 1)
         return self._sample(rng, part, points, (painted, crop, crop), cover, False, shown)
 
     def _sample(
