@@ -135,19 +135,38 @@ def reproduce(
 @click.option("--identity", "embedder", metavar="NAME", help="dlib or none.")
 @click.option("--inception", metavar="FILE", help="Weights for FID; else FACEPAINT_INCEPTION.")
 @click.option("--limit", type=click.IntRange(1), help="Faces of each set; 40 by default.")
+@click.option(
+    "--blind",
+    metavar="OUT",
+    help="Write sheets of portraits, half of them edited, for people to tell apart; no numbers.",
+)
+@click.option("--count", type=click.IntRange(2), help="Portraits on them; 48 by default.")
+@click.option("--size", type=click.IntRange(64, 2048), help="Side of one in pixels; else 420.")
+@click.option("--seed", type=click.IntRange(0), help="Decides who is on them; 0 by default.")
 @data_option
 @weights_option
-def evaluate(targets: tuple[str, ...], report: str | None, **asked: Any) -> None:
+def evaluate(targets: tuple[str, ...], report: str | None, blind: str | None, **asked: Any) -> None:
     """Measure MODEL, or what ships, on people it was not trained on.
 
     OUT/metrics.json has the numbers, OUT/report.html shows them. Stopped and called again, it
-    goes on.
+    goes on. With --blind, sheets for people to judge by eye instead; see `blind-score`.
     """
     from facepaint.lab import commands
 
     if asked["model"] is not None and (asked["method"] or asked["weights"]):
         raise click.UsageError("give MODEL, or --method and --weights, not both")
     given = {k: v for k, v in asked.items() if v is not None}
+    idle = _JUDGED if blind is not None else _OF_SHEETS
+    idle = [o for o in idle if o in given or (o == "report" and report is not None)]
+    if idle:
+        flag = _FLAGS.get(idle[0], idle[0])
+        why = "--blind" if blind is not None else "an evaluation without --blind"
+        raise click.UsageError(f"--{flag} does not apply to {why}; leave it out")
+    if blind is not None:
+        if len(targets) > 1:
+            raise click.UsageError("sheets are of one expression: give --to once")
+        _sheets(blind, given | ({"to": targets[0]} if targets else {}))
+        return
     with Bar("faces") as bar:
         found = commands.Evaluation(targets=targets, **given)
         home, numbers = commands.evaluate(found, report, bar.listen)
@@ -155,6 +174,42 @@ def evaluate(targets: tuple[str, ...], report: str | None, **asked: Any) -> None
         shown = f"{some['rate_two_way']:.0%} of {some['faces']} read as asked"
         click.echo(f"{to:<10} {shown}, {some['rate_two_way_of_the_input']:.0%} before")
     click.echo(f"{home}/report.html", err=True)
+
+
+_JUDGED = ["report", "features", "third", "embedder", "inception", "limit"]  # not of sheets
+_OF_SHEETS = ["count", "size", "seed"]
+_FLAGS = {"features": "judge", "embedder": "identity"}  # where they differ from the names
+
+
+def _sheets(out: str, given: dict[str, Any]) -> None:
+    """Blind sheets into OUT, and what to do with them."""
+    from facepaint.lab import commands
+
+    asked = commands.Blind(**given)
+    with Bar("portraits") as bar:
+        key = commands.blind(asked, out, bar.listen)
+    count = len(key["portraits"])
+    if count < asked.count:
+        few = f"only {count} of {asked.count} portraits: too few held-out people in the data"
+        click.echo(f"facepaint: {few}", err=True)
+    click.echo(f"{out}: {count} portraits, {count // 2} of them edited to {key['to']}", err=True)
+    click.echo(f"have {out}/answers.csv-template filled in, then: ", err=True, nl=False)
+    click.echo(f"facepaint blind-score {out}/key.json ANSWERS", err=True)
+
+
+@cli.command()
+@click.argument("key", metavar="KEY.json")
+@click.argument("answers")
+def blind_score(key: str, answers: str) -> None:
+    """Say how well a judge told edited portraits from untouched ones.
+
+    KEY.json is of `evaluate --blind`; ANSWERS is its template with `edited` or `untouched` behind
+    each number, or JSON like {"1": "edited"}.
+    """
+    from facepaint.lab import commands
+
+    for line in commands.blind_score(key, answers):
+        click.echo(line)
 
 
 @cli.command()

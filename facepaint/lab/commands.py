@@ -12,15 +12,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
+import numpy as np
 
 from facepaint import align
 from facepaint._version import __version__
-from facepaint.errors import LabError, NoFaceError, WeightsError
+from facepaint.errors import EditError, LabError, NoFaceError, WeightsError
 from facepaint.face import EXPRESSIONS
 from facepaint.files import write_whole
 from facepaint.lab import loop, recipe
 from facepaint.lab.cards import card_of_metrics, make_card, on_card
-from facepaint.lab.data.faces import FaceSet
+from facepaint.lab.data.faces import FaceSet, data_folder
 from facepaint.lab.data.named import cache_folder
 from facepaint.lab.data.named import faces as any_faces
 from facepaint.lab.data.split import SPLIT
@@ -43,6 +44,7 @@ from facepaint.models import (
     open_file,
     open_model,
     read_manifest,
+    taking_part,
     write_entry,
 )
 from facepaint.names import DEFAULT_METHOD
@@ -225,6 +227,94 @@ def evaluate(
             numbers = _of_network(asked, name, weights, home)
     write_whole(home / "metrics.json", as_text(numbers))
     return home, numbers
+
+
+@dataclass(frozen=True)
+class Blind:
+    """What blind sheets to make.
+
+    Attributes:
+        model: An exported network; None for the `method` of the folder `weights`.
+        method: Name of the method that edits.
+        weights: Folder of weights; None for those that ship.
+        to: The expression, one of EXPRESSIONS.
+        data: Folder of photos; None for the environment's.
+        count: Portraits in all, an even number.
+        size: Side of a portrait in pixels.
+        seed: Decides who is drawn, and the order.
+    """
+
+    model: str | None = None
+    method: str = DEFAULT_METHOD
+    weights: str | None = None
+    to: str = "happy"
+    data: str | None = None
+    count: int = 48
+    size: int = 420
+    seed: int = 0
+
+
+def blind(asked: Blind, out: str, listen: loop.Listener | None = None) -> dict[str, Any]:
+    """Write sheets of numbered portraits, half of them edited, their key and a form for answers.
+
+    Args:
+        asked: What to make.
+        out: Folder of the sheets.
+        listen: Told how many photos were looked at, then how many portraits are made.
+
+    Returns:
+        The key; its `portraits` are fewer than `asked.count` where there are too few people.
+
+    Raises:
+        LabError: The folder holds sheets already, the count is odd, or no two people are there.
+        EditError: The weights cannot make that expression.
+    """
+    from facepaint.lab.measure import blind as sheets  # imports what only it needs
+
+    home = Path(out)
+    sheets.check_new(home)
+    if asked.count < 2 or asked.count % 2:
+        raise LabError(f"{asked.count} portraits have no two halves; give an even count")
+    with TemporaryDirectory() as folder:
+        name, weights = asked.method, folder_of(asked.weights)
+        if asked.model is not None:
+            name, weights = adopt(asked.model, folder), Path(folder)
+        painter = Painter(weights, name)
+        if asked.to not in painter.expressions:
+            known = ", ".join(painter.expressions)
+            raise EditError(f"{name} cannot make a face {asked.to!r}; choose from {known}")
+        networks = _hashes(weights, name)
+        found = sheets.candidates(data_folder(asked.data), asked.to, listen)
+        rng = np.random.default_rng(asked.seed)
+        drawn = sheets.draw(found, painter, asked.to, asked.count, asked.size, rng, listen)
+    about = {"seed": asked.seed, "count": asked.count, "size": asked.size, "networks": networks}
+    return sheets.write(home, drawn, asked.to, about)
+
+
+def _hashes(weights: Path, name: str) -> dict[str, str]:
+    """By name the hash of each network that takes part in an edit, without its card."""
+    homes = dict.fromkeys(taking_part(weights, name), weights)
+    homes["reader"] = home_of_reader(weights)
+    return {n: network_hash(home / read_manifest(home)[n]["file"]) for n, home in homes.items()}
+
+
+def blind_score(key: str, answers: str) -> list[str]:
+    """Compare a judge's answers with the key of blind sheets.
+
+    Args:
+        key: Path of a key.json.
+        answers: Path of a CSV or JSON file.
+
+    Returns:
+        Lines of text: share of right calls with its interval, edited ones found, untouched ones
+        taken for edited.
+
+    Raises:
+        LabError: A file cannot be read, or the answers do not fit the key.
+    """
+    from facepaint.lab.measure import blind as sheets
+
+    return sheets.score(key, answers).lines()
 
 
 def _of_edits(

@@ -35,7 +35,8 @@ class Portrait(NamedTuple):
     pixels: the photo, uint8 [H, W, 3] RGB. frame: from crop units to photo pixels. landmarks:
     float32 [478, 2] in photo pixels, None for what is no face. blendshapes: float32 [52], None
     where unknown. expression: place in EXPRESSIONS, -1 where unknown. held_out: None leaves it to
-    the hash of the subject.
+    the hash of the subject. parsing: class of each pixel (CelebAMask-HQ's 19, 0 to 18), uint8
+    [H, W], None where the set has none.
     """
 
     pixels: Pixels
@@ -46,6 +47,7 @@ class Portrait(NamedTuple):
     subject: str
     source: str
     held_out: bool | None = None
+    parsing: Pixels | None = None
 
 
 class Layout(NamedTuple):
@@ -97,6 +99,8 @@ def _parquet_faces(file: Path, folder: Path) -> Iterator[Portrait]:
     for where, record in records(file):
         is_scene = "boxes" in record
         check(record, where, SCENE if is_scene else PORTRAIT)
+        if record.get("mask") is not None:
+            check(record, where, PARSING)
         pixels = decode(record["image"], where)
         yield from (_of_scene if is_scene else _of_portrait)(pixels, record)
 
@@ -170,9 +174,10 @@ SCENE = {
     "boxes": Column("lists of 5 numbers", _are_boxes),
     "landmarks": Column(f"lists of {2 * LANDMARKS} numbers or of none", _are_meshes),
 }
+PARSING = {"mask": Column("the bytes of a picture", lambda v: isinstance(v, bytes))}
 CUTOUT = {
     **IMAGE,
-    "mask": Column("the bytes of a picture", lambda v: isinstance(v, bytes)),
+    **PARSING,
     "subject": Column("a name", _is_text),
 }
 
@@ -214,7 +219,18 @@ def _of_portrait(pixels: Pixels, record: dict[str, Any]) -> Iterator[Portrait]:
         -1 if expression is None else EXPRESSIONS.index(expression),
         record["subject"],
         record["source"],
+        parsing=_parsing(pixels, record),
     )
+
+
+def _parsing(pixels: Pixels, record: dict[str, Any]) -> Pixels | None:
+    """The class of each pixel of a photo, uint8 [H, W]; None where its row has no parsing."""
+    if record.get("mask") is None:
+        return None
+    where = f"the mask of {record['subject']}"
+    classes = decode(record["mask"], where, cv2.IMREAD_GRAYSCALE)
+    size = pixels.shape[1::-1]
+    return np.asarray(cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def _of_scene(pixels: Pixels, record: dict[str, Any]) -> Iterator[Portrait]:

@@ -22,6 +22,8 @@ from facepaint.face import (
     RIGHT_IRIS,
     FloatArray,
 )
+from facepaint.lab.data import closeups
+from facepaint.lab.data.closeups import CloseUps
 from facepaint.lab.data.datasets import Portrait
 from facepaint.lab.data.faces import WIDE, WIDE_PIXELS, FaceSet
 from facepaint.lab.data.scenes import SceneSet
@@ -137,6 +139,24 @@ def windows(seed: int, people: int = 12) -> WindowSet:
             place, who = EXPRESSIONS.index(name), f"drawn-{person}"
             rows.append(row(Portrait(pixels, frame, landmarks, blend, place, who, "drawn")))
     return WindowSet(**{k: np.stack([r[k] for r in rows]) for k in rows[0]})
+
+
+def close_ups(seed: int, people: int = 12) -> CloseUps:
+    """Drawn people at a sharpness of their own, neutral, happy and surprised each."""
+    rng = np.random.default_rng(seed)
+    side = 320
+    frame = np.array([[1, 0, 0.3], [0, 1, 0.3]], np.float32) * np.float32(side / WIDE)
+    found = []
+    for person in range(people):
+        build, colours = _person(rng), rng.integers(40, 216, (3, 3))
+        for name, asked in _LOOKS.items():
+            blend = _blend(asked, rng)
+            points = (build + _moves(blend)).astype(np.float32)
+            pixels, place = _picture(points, colours, side), EXPRESSIONS.index(name)
+            landmarks = align.apply(frame, points)
+            who = f"drawn-{person}"
+            found.append(Portrait(pixels, frame, landmarks, blend, place, who, "drawn"))
+    return closeups.of_portraits(found)
 
 
 def scenes(seed: int, count: int = 16) -> SceneSet:

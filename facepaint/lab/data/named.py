@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint.errors import LabError
+from facepaint.lab.data import closeups as close_up_sets
 from facepaint.lab.data import drawn
 from facepaint.lab.data import faces as face_sets
 from facepaint.lab.data import scenes as scene_sets
 from facepaint.lab.data import windows as window_sets
+from facepaint.lab.data.closeups import CloseUps
 from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.scenes import SceneSet
 from facepaint.lab.data.split import SPLIT
@@ -54,6 +56,13 @@ def windows(settings: Settings, folder: str | None, sources: str) -> WindowSet:
     return window_sets.load(face_sets.data_folder(folder), cache_folder(), sources)
 
 
+def close_ups(settings: Settings, folder: str | None, sources: str) -> CloseUps:
+    """The faces of `folder` that are of `sources`, at the photos' own sharpness; or drawn ones."""
+    if _is_drawn(settings):
+        return drawn.close_ups(settings.seed)
+    return close_up_sets.load(face_sets.data_folder(folder), cache_folder(), sources)
+
+
 def scenes(settings: Settings, folder: str | None) -> SceneSet:
     """Scenes of `folder`, likewise."""
     if _is_drawn(settings):
@@ -80,7 +89,7 @@ def trained_on(settings: Settings, found: FaceSet) -> dict[str, int]:
     return by_set(found, ~found.held_out)
 
 
-def by_set(found: FaceSet | WindowSet, rows: npt.NDArray[Any]) -> dict[str, int]:
+def by_set(found: FaceSet | WindowSet | CloseUps, rows: npt.NDArray[Any]) -> dict[str, int]:
     """How many of those faces, given by index or as a mask [N], each set has."""
     sources, counts = np.unique(found.sources[rows], return_counts=True)
     return {str(s): int(n) for s, n in zip(sources, counts, strict=True)}

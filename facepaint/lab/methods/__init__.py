@@ -7,13 +7,16 @@ from typing import Any
 from facepaint.errors import LabError
 from facepaint.lab import recipe
 from facepaint.lab.entry import Entry
-from facepaint.lab.methods import cyclegan, maskrcnn, painter, reader, refiner, sagan
+from facepaint.lab.methods import cyclegan, inpainting, maskrcnn, painter, reader, refiner, sagan, shade
 from facepaint.lab.recipe import Settings
 
 METHODS: dict[str, Entry] = {
     "reader": reader.ENTRY,
     "painter": painter.ENTRY,
     "refiner": refiner.ENTRY,
+    "mouth": inpainting.MOUTH,
+    "eye": inpainting.EYE,
+    "shade": shade.ENTRY,
     "maskrcnn": maskrcnn.ENTRY,
     "sagan": sagan.ENTRY,
     "cyclegan": cyclegan.ENTRY,

@@ -1,0 +1,186 @@
+"""Mover: where the landmarks of a face go when its expression changes.
+
+A linear map takes the change of blendshapes, of their square roots and of the expression's name to
+moves of the 478 landmarks in the face's own frontal frame. It was fitted on photos of the same
+person with two expressions (`facepaint.lab.methods.mover`), towards the moves of a 3-D face model
+where photos show too little. The moves then turn with the head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from facepaint.face import (
+    BLENDSHAPES,
+    FACE_OVAL,
+    INNER_LIPS,
+    LANDMARKS,
+    LEFT_EYE,
+    OUTER_LIPS,
+    RIGHT_EYE,
+    FloatArray,
+)
+from facepaint.face_model import Pose, moves_3d, pose_of
+
+_DEPTH = 0.7  # of the 3-D model's moves in depth: scores of photos reach farther than its moves
+_UPPER_LIP, _LOWER_LIP = INNER_LIPS[1:10], INNER_LIPS[:10:-1]
+_OVER, _UNDER = OUTER_LIPS[1:10], OUTER_LIPS[:10:-1]
+_MIDDLE_LIPS = (13, 14)
+_JAW_OPEN = BLENDSHAPES.index("jawOpen")
+# The outline of the face but for the jaw: a change of expression leaves it where it is.
+_STILL_OUTLINE = (*FACE_OVAL[:11], *FACE_OVAL[-11:], 10)
+_LOWER_LID = 0.25  # share of an eye's change of height that its lower lid makes
+_SHUT = 0.008  # crop units: lips that are to be no farther apart than that meet
+_JAW_SIDES = (397, 288, 172, 58)  # move half
+
+
+@dataclass(frozen=True, eq=False)
+class MoverWeights:
+    """The fitted numbers.
+
+    Attributes:
+        moves: float32 [110, 956], from `features` of a change to moves of x and y, crop units of
+            the mean face.
+        gap: float32 [105], from features of blendshapes and a constant to the height of the
+            mouth's opening, crop units of the mean face.
+        lids: float32 [105], the same to the logarithm of an eye's opening over its width, for the
+            person's left eye.
+    """
+
+    moves: FloatArray
+    gap: FloatArray
+    lids: FloatArray
+
+
+def features(blendshapes: FloatArray) -> FloatArray:
+    """Blendshapes [52] and their square roots, [104]: small scores stand for larger moves than
+    their size says."""
+    roots = np.sqrt(np.clip(blendshapes, 0, None))
+    return np.concatenate([blendshapes, roots], -1).astype(np.float32)
+
+
+def moved(
+    points: FloatArray,
+    have: FloatArray,
+    want: FloatArray,
+    name: FloatArray,
+    weights: MoverWeights,
+) -> FloatArray:
+    """Move landmarks.
+
+    Args:
+        points: float [478, 2], crop units.
+        have: float [52], the face's blendshapes, 0 to 1.
+        want: float [52], those it is to have.
+        name: float [7], how far each of EXPRESSIONS is asked for by name, 0 to 1.5.
+        weights: the fitted numbers.
+
+    Returns:
+        float32 [478, 2], crop units.
+    """
+    pose = pose_of(points)
+    shift = _shift(have, want, name, weights)
+    asked = points + pose.lifted(shift)
+    asked = _lips_apart(points, asked, pose, (have, want), weights)
+    for eye, ending in ((LEFT_EYE, "Left"), (RIGHT_EYE, "Right")):
+        asked = _lids_apart(points, asked, eye, (have, want), ending, weights)
+    return np.asarray(asked, np.float32)
+
+
+def _shift(
+    have: FloatArray, want: FloatArray, name: FloatArray, weights: MoverWeights
+) -> FloatArray:
+    """The linear part, float32 [478, 3], in the frontal frame."""
+    change = np.concatenate([features(want) - features(have), name[1:]])
+    flat = (change @ weights.moves).reshape(LANDMARKS, 2)
+    depth = _DEPTH * ((want - have) @ moves_3d()[..., 2])
+    shift = np.column_stack([flat, depth])
+    shift[list(_STILL_OUTLINE)] = 0
+    shift[list(_JAW_SIDES)] *= 0.5
+    return np.asarray(shift, np.float32)
+
+
+def _lips_apart(
+    points: FloatArray,
+    asked: FloatArray,
+    pose: Pose,
+    change: tuple[FloatArray, FloatArray],
+    weights: MoverWeights,
+) -> FloatArray:
+    """Open or close the jaw further until the lips are as far apart as they should be.
+
+    A mouth that closes keeps the share of its opening that its blendshapes keep, so that it closes
+    whatever it began from; one that opens gains what they gain.
+    """
+    have, want = (max(0.0, _fitted(b, weights.gap)) for b in change)
+    down = pose.lifted(np.array([[0, 1, 0]], np.float32))[0]  # the frontal frame's y, as seen
+    unit = float(np.hypot(*down))
+    axis = down / unit
+    upper, lower = _MIDDLE_LIPS
+    now = float((points[lower] - points[upper]) @ axis) / unit
+    now = max(now, 0.0)
+    wanted = now * want / have if want < have else now + want - have
+    is_gap = float((asked[lower] - asked[upper]) @ axis) / unit
+    jaw = _jaw(weights)
+    opened = float(jaw[lower, 1] - jaw[upper, 1])
+    lack = np.clip((wanted - is_gap) / max(opened, 1e-6), -2, 2)
+    asked = asked + lack * pose.lifted(jaw)
+    return _not_crossed(asked, axis, wanted <= _SHUT)
+
+
+def _jaw(weights: MoverWeights) -> FloatArray:
+    """How landmarks go when the jaw opens by a score of 1, [478, 3]."""
+    want = np.zeros(len(BLENDSHAPES), np.float32)
+    want[_JAW_OPEN] = 1
+    return _shift(0 * want, want, np.zeros(7, np.float32), weights)
+
+
+def _not_crossed(asked: FloatArray, axis: FloatArray, shut: bool) -> FloatArray:
+    """Keep the upper lip above the lower one; where the mouth is to be shut they meet."""
+    out = asked.copy()
+    for over, up, low, under in zip(_OVER, _UPPER_LIP, _LOWER_LIP, _UNDER, strict=True):
+        apart = float((asked[low] - asked[up]) @ axis)
+        if shut or apart < 0:
+            for place, by in ((up, 0.4), (over, 0.25), (low, -0.6), (under, -0.35)):
+                out[place] = asked[place] + by * apart * axis
+    return out
+
+
+def _lids_apart(
+    points: FloatArray,
+    asked: FloatArray,
+    eye: tuple[int, ...],
+    change: tuple[FloatArray, FloatArray],
+    ending: str,
+    weights: MoverWeights,
+) -> FloatArray:
+    """Lids keep their distance from the line between the corners of the eye, times what the
+    opening grows by: eyes differ, and what closes one only narrows another."""
+    have, want = (_of_left_eye(b, ending) for b in change)
+    ratio = float(np.exp(np.clip(_fitted(want, weights.lids) - _fitted(have, weights.lids), -4, 1)))
+    top, bottom = list(eye[1:8]), list(eye[:8:-1])
+    gap = points[bottom] - points[top]
+    corners = [eye[0], eye[8]]
+    carried = (asked[corners] - points[corners]).mean(0)
+    out = asked.copy()
+    # what opens or closes an eye is the upper lid; the lower one gives a quarter
+    out[bottom] = points[bottom] + carried - _LOWER_LID * (1 - ratio) * gap
+    out[top] = out[bottom] - ratio * gap
+    return out
+
+
+def _of_left_eye(blendshapes: FloatArray, ending: str) -> FloatArray:
+    """Blendshapes with both sides as the given one has them."""
+    out = blendshapes.copy()
+    if ending == "Right":
+        for i, name in enumerate(BLENDSHAPES):
+            if name.startswith("eye") and name.endswith("Left"):
+                out[i] = blendshapes[BLENDSHAPES.index(name[:-4] + "Right")]
+    return out
+
+
+def _fitted(blendshapes: FloatArray, weights: FloatArray) -> float:
+    return float(np.append(features(blendshapes), 1) @ weights)

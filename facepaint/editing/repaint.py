@@ -1,0 +1,172 @@
+"""Repaint: one face of a photo, moved and then repainted where pixels alone are not enough.
+
+1. The mover says where the landmarks go (`facepaint.editing.mover`).
+2. A flow takes the photo's own pixels there, at their own size (`facepaint.editing.flow`).
+3. Networks repaint eyes and mouth from outlines, surroundings and the person's own mouth and eyes
+   as they were (`facepaint.editing.windows`, `facepaint.editing.hints`).
+
+Where nothing is asked not a bit changes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facepaint import align
+from facepaint.composite import enlarge, touched
+from facepaint.editing.flow import flow_between
+from facepaint.editing.hints import hint
+from facepaint.editing.windows import (
+    EYES,
+    MOUTH,
+    Part,
+    in_window,
+    mean_colour,
+    outlines,
+    told_blendshapes,
+    window_frame,
+)
+from facepaint.face import FloatArray
+from facepaint.lab.data.topology import mirrored_blendshapes
+from facepaint.models import Model
+from facepaint.segment import face_mask, smoothstep
+
+Pixels = npt.NDArray[np.uint8]
+_MIRROR = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)
+_FIELD = 128  # places a side of flow and mask
+_STILL, _MOVED = 0.002, 0.008  # crop units: outlines that move less are not repainted, or wholly
+_ROOM = 1.5  # of a window's side: what of the photo a hint may see
+
+
+class Change(NamedTuple):
+    """What is to become of a face.
+
+    Attributes:
+        points: float32 [478, 2], landmarks as they are, crop units.
+        asked: float32 [478, 2], where they are to be.
+        blendshapes: float32 [52], as they are to be.
+    """
+
+    points: FloatArray
+    asked: FloatArray
+    blendshapes: FloatArray
+
+
+def repaint(
+    pixels: Pixels,
+    frame: FloatArray,
+    change: Change,
+    networks: dict[str, Model],
+    mask: FloatArray,
+) -> None:
+    """Change a face in place.
+
+    Args:
+        pixels: the photo, uint8 [H, W, 3] RGB.
+        frame: float [2, 3], from crop units to the photo's pixels.
+        change: what is to become of the face.
+        networks: "mouth" and "eye".
+        mask: float [S, S] over the crop, 0 to 1: where the photo may change.
+    """
+    before = pixels.copy()
+    flow = flow_between(change.points, change.asked, len(mask)) * mask[..., None]
+    _move(pixels, before, frame, flow, mask)
+    for part in (*EYES, MOUTH):
+        _repaint_part(pixels, before, frame, change, part, networks[part.name], mask)
+
+
+def _move(
+    pixels: Pixels, before: Pixels, frame: FloatArray, flow: FloatArray, mask: FloatArray
+) -> None:
+    rows, columns = touched(frame, mask, pixels.shape)
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return
+    shift = cv2.transform(flow, np.ascontiguousarray(frame[:, :2]))
+    large = enlarge(shift, frame, rows, columns)
+    y, x = np.mgrid[rows, columns].astype(np.float32)
+    at = large + np.dstack([x, y])
+    moved = cv2.remap(before, at, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+    changes = (np.abs(large) > 1e-3).any(-1)[..., None]
+    pixels[rows, columns] = np.where(changes, moved, before[rows, columns])
+
+
+def _repaint_part(
+    pixels: Pixels,
+    before: Pixels,
+    frame: FloatArray,
+    change: Change,
+    part: Part,
+    network: Model,
+    mask: FloatArray,
+) -> None:
+    """Paint a mouth or an eye where its outlines moved."""
+    both = [*part.outer, *part.inner]
+    travel = float(np.linalg.norm(change.asked[both] - change.points[both], axis=1).max())
+    amount = float(smoothstep(np.array(travel), _STILL, _MOVED))
+    if not amount:
+        return
+    size = network.card["window"]
+    window = window_frame(change.asked, part)
+    if part.mirrored:
+        window = align.chain(window, _MIRROR)
+    to_photo = align.chain(frame, window)
+    seen = align.crop(pixels, to_photo, size)
+    told = outlines(in_window(change.asked, window), part, size=size)
+    source, source_frame, colour = _source(before, frame, change.points, part, size)
+    given = hint(source, source_frame, change.points, change.asked, part, window, size)
+    maps = np.stack([told.mask, told.outer, told.inner, given.known, given.stretch], -1)
+    numbers = told_blendshapes(change.blendshapes, part, mirrored_blendshapes())
+    painted = network(
+        window=seen[None],
+        maps=maps[None].astype(np.float32),
+        hint=np.rint(given.picture * 255).astype(np.uint8)[None],
+        told=np.concatenate([numbers, colour])[None].astype(np.float32),
+    )["painted"][0]
+    inside = _over_window(mask, window, size) * told.mask * amount
+    difference = np.dstack([painted - seen, inside])
+    _lay(pixels, to_photo, difference, inside)
+
+
+def _source(
+    before: Pixels, frame: FloatArray, points: FloatArray, part: Part, size: int
+) -> tuple[Pixels, FloatArray, FloatArray]:
+    """The photo around a part before the edit, the frame from crop units to its pixels, and the
+    mean colour of lips or iris."""
+    own = window_frame(points, part)
+    shift = (1 - _ROOM) / 2
+    wide = align.chain(own, np.array([[_ROOM, 0, shift], [0, _ROOM, shift]], np.float32))
+    large = round(_ROOM * size)
+    source = align.crop(before, align.chain(frame, wide), large)
+    small = align.crop(before, align.chain(frame, own), size // 2)
+    told = outlines(in_window(points, own), part, size=size // 2)
+    colour = mean_colour(small.astype(np.float32) / 255, told, part)
+    return source, align.invert(wide) * np.float32(large), colour
+
+
+def _over_window(mask: FloatArray, window: FloatArray, size: int) -> FloatArray:
+    """A mask over the crop [S, S] as one over a window [size, size]."""
+    matrix = align.centred(window * np.float32(len(mask)), size)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(mask, matrix, (size, size), flags=flags), np.float32)
+
+
+def _lay(pixels: Pixels, to_photo: FloatArray, painted: FloatArray, inside: FloatArray) -> None:
+    """Add painted differences [S, S, 3 + 1] under their mask to a photo in place."""
+    rows, columns = touched(to_photo, inside, pixels.shape)
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return
+    large = enlarge(painted, to_photo, rows, columns)
+    cover = np.clip(large[..., 3:], 0, 1)
+    result = pixels[rows, columns] + large[..., :3] * cover
+    changed = cover > 1 / 512
+    rounded = np.clip(np.rint(result), 0, 255).astype(np.uint8)
+    pixels[rows, columns] = np.where(changed, rounded, pixels[rows, columns])
+
+
+def mask_of(points: FloatArray, asked: FloatArray, size: int = _FIELD) -> FloatArray:
+    """Where a face may change, float32 [size, size]: the face as it is and as it will be."""
+    return np.maximum(face_mask(points, size), face_mask(asked, size))
