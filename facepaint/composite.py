@@ -16,9 +16,9 @@ import numpy.typing as npt
 from facepaint import align
 from facepaint.align import CROP
 from facepaint.face import FloatArray
-from facepaint.methods import Strokes
 from facepaint.motion import warped
 from facepaint.segment import smoothstep
+from facepaint.strokes import Strokes
 
 Pixels = npt.NDArray[np.uint8]
 _STRIP = 64  # rows made at once

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint.align import EYE_DISTANCE, EYE_Y
-from facepaint.face import FloatArray
+from facepaint.face import BLENDSHAPES, FloatArray
 
 
 @cache
@@ -25,3 +25,15 @@ def mean_face() -> FloatArray:
 def mirrored_landmarks() -> npt.NDArray[np.intp]:
     """For each landmark the one that takes its place in a mirrored photo, [478]."""
     return _table()[:, 2].astype(np.intp)
+
+
+@cache
+def mirrored_blendshapes() -> npt.NDArray[np.intp]:
+    """For each blendshape the one that takes its place in a mirrored photo, [52].
+
+    A face that looks to its own left looks to its right in the mirror: eyeLookInLeft becomes
+    eyeLookInRight, as all others do.
+    """
+    swap = {"Left": "Right", "Right": "Left"}
+    names = [next((n[: -len(s)] + swap[s] for s in swap if n.endswith(s)), n) for n in BLENDSHAPES]
+    return np.array([BLENDSHAPES.index(n) for n in names])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,13 +13,15 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint.change import depth_of_shade, named, parts
+from facepaint.composite import composite
 from facepaint.edit import Edit, unknown
 from facepaint.errors import EditError
 from facepaint.face import OUTER_LIPS, Face, FloatArray
-from facepaint.models import open_model
+from facepaint.models import Model, open_model, read_manifest
 from facepaint.motion import Motion, motion, warped
-from facepaint.names import BLENDSHAPES, EXPRESSIONS
-from facepaint.segment import region_mask, smoothstep
+from facepaint.names import BLENDSHAPES, DEFAULT_METHOD, EXPRESSIONS
+from facepaint.segment import region_mask, smoothstep, visible_face
+from facepaint.strokes import Strokes
 
 Pixels = npt.NDArray[np.uint8]
 _CLIPS = 16  # the power of a pixel's brightest channel, as far as which it may be overexposed
@@ -29,34 +30,66 @@ _FAINT, _FULL = 0.25, 0.75  # cover up to which paint on skin does not darken, a
 _EDGE = 6  # pixels of the crop, over which that begins beside a mouth
 
 
-@dataclass(frozen=True, eq=False)
-class Strokes:
-    """A repainting of one crop of S × S pixels, all float32; zeros change nothing.
-
-    flow: [S, S, 2], where each pixel's colour comes from, relative to its place, in crop sides.
-    mask: [S, S], how far the paint hides the photo, 0 to 1.
-    paint: [S, S, 3], a colour residual under the mask, -1 to 1.
-    shade: [S, S], the logarithm of a gain in light, of what is no finer than the crop.
-    The idea of a flow that is learned small and used large is that of Dorta et al. (2020), "The GAN
-    that warped".
-    """
-
-    flow: FloatArray
-    mask: FloatArray
-    paint: FloatArray
-    shade: FloatArray
-
-
 class Method(Protocol):
     """What repaints a face."""
+
+    @property
+    def networks(self) -> dict[str, Model]:
+        """The networks that take part, by name."""
 
     @property
     def card(self) -> dict[str, Any]:
         """What the network is, its data and licence, what was measured, its limits."""
 
-    def __call__(self, crop: npt.NDArray[np.uint8], face: Face, edit: Edit) -> Strokes | None:
+    def paint(self, pixels: Pixels, face: Face, edit: Edit) -> bool:
+        """Give a face of a photo what an edit asks for, in place.
+
+        Args:
+            pixels: uint8 [H, W, 3] RGB; only the face changes.
+            face: as it was read from this photo.
+            edit: what is asked of it.
+
+        Returns:
+            Whether the edit asks for any change; if not, no bit of the photo is touched.
+
+        Raises:
+            EditError: if the method cannot do what is asked.
+        """
+
+
+class StrokesMethod:
+    """A method that answers a crop with strokes, which are composited onto the photo."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name, self._model = name, open_model(name, folder)
+
+    @property
+    def networks(self) -> dict[str, Model]:
+        """The one network, by its name."""
+        return {self._name: self._model}
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The card of the network."""
+        return self._model.card
+
+    def __call__(self, crop: Pixels, face: Face, edit: Edit) -> Strokes | None:
         """The strokes for a crop uint8 [128, 128, 3] RGB of the face, as `align.align` lays it,
         None where the edit asks for no change. Raises EditError for what the method cannot do."""
+        raise NotImplementedError
+
+    def paint(self, pixels: Pixels, face: Face, edit: Edit) -> bool:
+        """As of `Method`."""
+        frame = align.align(face.landmarks)
+        crop = align.crop(pixels, frame)
+        strokes = self(crop, face, edit)
+        if strokes is None:
+            return False
+        mask = visible_face(face, frame)
+        if edit.regions:
+            mask = mask * region_mask(face, frame, edit.regions)
+        composite(pixels, frame, strokes, mask, crop=crop)
+        return True
 
 
 def known_to(method: Method) -> tuple[str, ...]:
@@ -64,7 +97,7 @@ def known_to(method: Method) -> tuple[str, ...]:
     return tuple(e for e in EXPRESSIONS if e in method.card["expressions"])
 
 
-class PainterNetwork:
+class PainterNetwork(StrokesMethod):
     """The painter (`facepaint train painter`): any change of blendshapes, at any strength. The crop
     is first moved by the rig, then repainted by the network, as if it had been photographed so.
 
@@ -73,14 +106,10 @@ class PainterNetwork:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._model = open_model("painter", folder)
+        super().__init__("painter", folder)
         self._takes_names = self._model.shape("change")[1] > len(BLENDSHAPES)
         expressions = self.card["expressions"]
         self._targets = {n: np.array(v, np.float32) for n, v in expressions.items()}
-
-    @property
-    def card(self) -> dict[str, Any]:
-        return self._model.card
 
     def __call__(self, crop: npt.NDArray[np.uint8], face: Face, edit: Edit) -> Strokes | None:
         if edit.to is not None and edit.to not in self._targets:
@@ -179,16 +208,12 @@ def _is_grey(crop: npt.NDArray[np.uint8]) -> bool:
     return bool(np.abs(channels - channels.mean(-1, keepdims=True)).mean() < 1.5)
 
 
-class CycleGANNetwork:
+class CycleGANNetwork(StrokesMethod):
     """The study's CycleGAN (`facepaint train cyclegan`): happy and neutral, for comparison. It has
     no flow; what it draws anew is laid over the face where it differs from it."""
 
     def __init__(self, folder: Path) -> None:
-        self._model = open_model("cyclegan", folder)
-
-    @property
-    def card(self) -> dict[str, Any]:
-        return self._model.card
+        super().__init__("cyclegan", folder)
 
     def __call__(self, crop: npt.NDArray[np.uint8], face: Face, edit: Edit) -> Strokes | None:
         known = self.card["expressions"]
@@ -205,10 +230,23 @@ class CycleGANNetwork:
         return Strokes(still, mask, paint, np.zeros((size, size), np.float32))
 
 
+def _move_and_repaint(folder: Path) -> Method:
+    from facepaint.editing.method import MoveAndRepaint  # imports what only it needs
+
+    return MoveAndRepaint(folder)
+
+
 METHODS: dict[str, Callable[[Path], Method]] = {
+    "repaint": _move_and_repaint,
     "painter": PainterNetwork,
     "cyclegan": CycleGANNetwork,
 }
+
+
+def default_method(folder: Path) -> str:
+    """The method that a folder of weights is for."""
+    held = read_manifest(folder)
+    return DEFAULT_METHOD if "mover" in held or "painter" not in held else "painter"
 
 
 def lookup(name: str) -> Callable[[Path], Method]:

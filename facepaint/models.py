@@ -28,14 +28,22 @@ MANIFEST = "manifest.json"
 _TAKES = {
     "reader": {"crops"},
     "painter": {"crops", "change"},
-    "refiner": {"painted", "before", "cover"},
+    "mover": {"change"},
+    "mouth": {"window", "maps", "hint", "told"},
+    "eye": {"window", "maps", "hint", "told"},
+    "shade": {"moved", "flow", "told"},
+    "visibility": {"crops"},
     "cyclegan": {"crops"},
     "maskrcnn": {"picture"},
 }
 _GIVES = {
     "reader": {"landmarks", "blendshapes", "confidence", "expressions"},
     "painter": {"flow", "mask", "paint", "shade"},
-    "refiner": {"residual"},
+    "mover": {"moves"},
+    "mouth": {"painted"},
+    "eye": {"painted"},
+    "shade": {"gain"},
+    "visibility": {"visible"},
     "cyclegan": {"happy", "neutral"},
     "maskrcnn": {"boxes", "scores", "masks"},
 }
@@ -155,12 +163,14 @@ def read_manifest(folder: Path = WEIGHTS) -> dict[str, dict[str, str]]:
     return manifest
 
 
+# By method the networks that it takes beside the reader.
+NETWORKS = {"repaint": ("mover", "mouth", "eye", "shade", "visibility")}
+
+
 def taking_part(folder: Path = WEIGHTS, method: str = DEFAULT_METHOD) -> dict[str, str]:
     """By name the sha256 of the networks that make an edit; WeightsError as of `read_manifest`."""
     manifest, reader = read_manifest(folder), read_manifest(home_of_reader(folder))["reader"]
-    # what the refiner refines is the painter's paint
-    names = (method, *(["refiner"] if method == DEFAULT_METHOD else []))
-    own = {n: manifest[n]["sha256"] for n in names if n in manifest}
+    own = {n: manifest[n]["sha256"] for n in NETWORKS.get(method, (method,)) if n in manifest}
     return {"reader": reader["sha256"]} | own
 
 

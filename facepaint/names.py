@@ -45,4 +45,4 @@ REGIONS = {
     "lower": ("mouth", "jaw", "cheekPuff"),
 }
 
-DEFAULT_METHOD = "painter"
+DEFAULT_METHOD = "repaint"

@@ -11,20 +11,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from facepaint import align
 from facepaint.change import choose
 from facepaint.detect import Detector, detect
 from facepaint.edit import Edit
 from facepaint.errors import EditError, NoFaceError
 from facepaint.face import Face, FloatArray
 from facepaint.mark import mark_of, merged
-from facepaint.methods import Method, Strokes, known_to, lookup
+from facepaint.methods import Method, default_method, known_to, lookup
 from facepaint.models import folder_of, home_of_reader, open_model, taking_part
-from facepaint.names import DEFAULT_METHOD
 from facepaint.photo import Photo, Source
 from facepaint.read import read, reread
-from facepaint.refine import Refiner, lay
-from facepaint.segment import region_mask, visible_face
 from facepaint.xmp import without_pictures
 
 Kind = TypeVar("Kind", bytes, npt.NDArray[np.uint8], Image.Image, Photo)
@@ -41,27 +37,35 @@ class Painter:
     def __init__(
         self,
         weights: str | os.PathLike[str] | None = None,
-        method: str = DEFAULT_METHOD,
+        method: str | None = None,
         mark: bool = True,
     ) -> None:
-        """weights: None for those that ship, "open" for those whose data is free (happy and neutral
-        only), or a folder with a manifest of weights, which may do without a reader. mark: whether
-        edited photos say so in their XMP (`facepaint.mark`; docs/fair-use.md has the law's side of
-        it). Raises WeightsError where weights are not what the manifest says, EditError for a
-        method that there is not."""
+        """Open the networks.
+
+        Args:
+            weights: None for those that ship, "open" for those whose data is free (happy and
+                neutral only), or a folder with a manifest of weights, which may do without a
+                reader.
+            method: by name, of METHODS; None for the one that the weights are for.
+            mark: whether edited photos say so in their XMP (`facepaint.mark`; docs/fair-use.md has
+                the law's side of it).
+
+        Raises:
+            WeightsError: if weights are not what the manifest says.
+            EditError: if there is no such method.
+        """
         folder = folder_of(weights)
         self._reader = open_model("reader", home_of_reader(folder))
-        self._name = method
-        self.method: Method = lookup(method)(folder)
+        self.method_name = method or default_method(folder)
+        self.method: Method = lookup(self.method_name)(folder)
         self.mark = mark
-        self.models = taking_part(folder, method)  # for the mark
-        self._refiner = Refiner(folder) if "refiner" in self.models else None
+        self.models = taking_part(folder, self.method_name)  # for the mark
 
     @property
     def cards(self) -> dict[str, dict[str, Any]]:
         """The cards of the networks: what they are, their data and licence, what was measured."""
-        refiner = {"refiner": self._refiner.card} if self._refiner else {}
-        return {"reader": self._reader.card, self._name: self.method.card} | refiner
+        networks = {"reader": self._reader} | self.method.networks
+        return {name: network.card for name, network in networks.items()}
 
     @property
     def expressions(self) -> tuple[str, ...]:
@@ -194,32 +198,11 @@ class Painter:
         for done, (face, edit) in enumerate(edits):
             if progress:
                 progress(done, len(edits))
-            frame = align.align(face.landmarks)
-            crop = align.crop(pixels, frame)
-            strokes = self.method(crop, face, edit)
-            if strokes is not None:
-                mask = visible_face(face, frame)
-                if edit.regions:
-                    mask = mask * region_mask(face, frame, edit.regions)
-                landmarks = align.apply(align.invert(frame), face.landmarks)
-                self.lay(result, frame, landmarks, strokes, mask, crop)
+            if self.method.paint(result, face, edit):
                 made.append((face, edit))
         if progress:
             progress(len(edits), len(edits))
         return result, made
-
-    def lay(
-        self,
-        pixels: npt.NDArray[np.uint8],
-        frame: FloatArray,
-        landmarks: FloatArray,
-        strokes: Strokes,
-        mask: FloatArray,
-        crop: npt.NDArray[np.uint8] | None = None,
-    ) -> None:
-        """Strokes onto `pixels` in place, with the refiner's detail where there is a refiner; the
-        arguments are those of `facepaint.refine.lay`."""
-        lay(pixels, frame, landmarks, strokes, mask, self._refiner, crop)
 
 
 def _as_given(image: Any, photo: Photo) -> Any:

@@ -39,6 +39,7 @@ OWN: dict[str, dict[str, Any]] = {
     "reader": {},
     "painter": {"critic_from": 0},
     "refiner": {},
+    "visibility": {"fine": 8, "coarse": 8},
     "maskrcnn": {"size": 64, "channels": 16, "box_channels": 16, "mask_layers": 1},
     "sagan": {"size": 32, "sources": "", "attention": 8},
     "cyclegan": {"size": 32, "sources": "", "blocks": 1, "pool": 4},

@@ -23,9 +23,8 @@ from facepaint.face import (  # noqa: E402
     RIGHT_IRIS,
 )
 from facepaint.lab.data import drawn  # noqa: E402
-from facepaint.lab.data.topology import mirrored_blendshapes  # noqa: E402
 from facepaint.lab.measure import muscles  # noqa: E402
-from facepaint.mesh import mean_face, mirrored_landmarks  # noqa: E402
+from facepaint.mesh import mean_face, mirrored_blendshapes, mirrored_landmarks  # noqa: E402
 from facepaint.methods import Strokes  # noqa: E402
 
 FACE = mean_face()

@@ -22,11 +22,14 @@ _GRID = 48  # places a side at which the field is computed
 _SMOOTHING = 2e-5  # of the thin plate, in squared crop sides: lips that meet do not fold it
 _CONTOURS = (OUTER_LIPS, INNER_LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW, FACE_OVAL)
 _SKIN_STEP = 5  # of the other landmarks every fifth holds the skin
-_TOLD = sorted({i for c in _CONTOURS for i in c} | {1, 2, 4, *NOSE_BRIDGE} | {*range(0, 468, _SKIN_STEP)})
+_TOLD = sorted(
+    {i for c in _CONTOURS for i in c} | {1, 2, 4, *NOSE_BRIDGE} | {*range(0, 468, _SKIN_STEP)}
+)
 _EDGE = np.linspace(-0.1, 1.1, 9, dtype=np.float32)
 # Still points around the crop.
 _AROUND = np.array(
-    [(x, y) for x in _EDGE for y in (-0.1, 1.1)] + [(x, y) for x in (-0.1, 1.1) for y in _EDGE[1:-1]],
+    [(x, y) for x in _EDGE for y in (-0.1, 1.1)]
+    + [(x, y) for x in (-0.1, 1.1) for y in _EDGE[1:-1]],
     np.float32,
 )
 

@@ -21,6 +21,9 @@ from facepaint.face import FloatArray
 _GRID = 32  # places a side at which the warp is computed
 _SMOOTHING = 1e-4  # of the thin plate, in squared window sides: lips that meet do not fold it
 _STRETCH_LIMIT = 3.0  # of the logarithm of an area's ratio
+# From the first on a place fades from the hint, and from the second on it is not known: a smear of
+# lips where a mouth opens, squeezed teeth where it closes.
+_TORN_FROM, _TORN_AT = 0.7, 1.2
 _SOFT = 1.0  # pixels: standard deviation of the iris' edge
 # Landmarks around a mouth and around the person's right eye that hold the skin beside it.
 _AROUND_MOUTH = (
@@ -102,21 +105,27 @@ def _source(
     down, right = (np.gradient(shift, 1 / _GRID, axis=a) for a in (0, 1))
     area = (1 + right[..., 0]) * (1 + down[..., 1]) - right[..., 1] * down[..., 0]
     stretch = np.log(np.clip(area, np.exp(-_STRETCH_LIMIT), np.exp(_STRETCH_LIMIT)))
-    shift, stretch = (
+    torn = cv2.dilate(np.asarray(np.abs(stretch), np.float32), np.ones((3, 3), np.uint8))
+    whole = np.clip((_TORN_AT - torn) / (_TORN_AT - _TORN_FROM), 0, 1)
+    shift, stretch, known = (
         cv2.resize(np.asarray(f, np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
-        for f in (shift, stretch / _STRETCH_LIMIT)
+        for f in (shift, stretch / _STRETCH_LIMIT, whole)
     )
     pixel = (np.arange(size, dtype=np.float32) + 0.5) / size
     place = np.stack(np.meshgrid(pixel, pixel), -1)
-    source, known = place + shift, np.ones((size, size), np.float32)
+    source = place + shift
     if part.disc:
-        source, known = _with_iris(source, place, (had, wanted), part)
+        source, known = _with_iris(source, place, known, (had, wanted), part)
     flat = align.apply(window, source.reshape(-1, 2)).reshape(size, size, 2)
     return flat, np.asarray(known, np.float32), np.asarray(stretch, np.float32)
 
 
 def _with_iris(
-    source: FloatArray, place: FloatArray, eyes: tuple[FloatArray, FloatArray], part: Part
+    source: FloatArray,
+    place: FloatArray,
+    known: FloatArray,
+    eyes: tuple[FloatArray, FloatArray],
+    part: Part,
 ) -> tuple[FloatArray, FloatArray]:
     """An iris moves as a whole and stays round; what of it the lids hid is not known."""
     (old, old_radius), (new, new_radius) = (_disc(points, part) for points in eyes)
@@ -127,7 +136,7 @@ def _with_iris(
     opening = filled(eyes[0][list(part.outer)], size)
     at = carried * np.float32(size) - np.float32(0.5)
     seen = cv2.remap(opening, np.asarray(at, np.float32), None, cv2.INTER_LINEAR)
-    known = 1 - inside[..., 0] * (1 - seen)
+    known = known * (1 - inside[..., 0]) + seen * inside[..., 0]
     return np.asarray(source * (1 - inside) + carried * inside, np.float32), known
 
 

@@ -8,22 +8,20 @@ where photos show too little. The moves then turn with the head.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
 from facepaint.face import (
     BLENDSHAPES,
+    EXPRESSIONS,
     FACE_OVAL,
     INNER_LIPS,
-    LANDMARKS,
     LEFT_EYE,
     OUTER_LIPS,
     RIGHT_EYE,
     FloatArray,
 )
 from facepaint.face_model import Pose, moves_3d, pose_of
+from facepaint.models import Model
 
 _DEPTH = 0.7  # of the 3-D model's moves in depth: scores of photos reach farther than its moves
 _UPPER_LIP, _LOWER_LIP = INNER_LIPS[1:10], INNER_LIPS[:10:-1]
@@ -33,26 +31,90 @@ _JAW_OPEN = BLENDSHAPES.index("jawOpen")
 # The outline of the face but for the jaw: a change of expression leaves it where it is.
 _STILL_OUTLINE = (*FACE_OVAL[:11], *FACE_OVAL[-11:], 10)
 _LOWER_LID = 0.25  # share of an eye's change of height that its lower lid makes
-_SHUT = 0.008  # crop units: lips that are to be no farther apart than that meet
+_SHUT = 0.008  # crop units: what the fitted opening of a shut mouth is at most
 _JAW_SIDES = (397, 288, 172, 58)  # move half
 
 
-@dataclass(frozen=True, eq=False)
-class MoverWeights:
-    """The fitted numbers.
+class Mover:
+    """The fitted numbers, from a network file and its card."""
 
-    Attributes:
-        moves: float32 [110, 956], from `features` of a change to moves of x and y, crop units of
-            the mean face.
-        gap: float32 [105], from features of blendshapes and a constant to the height of the
-            mouth's opening, crop units of the mean face.
-        lids: float32 [105], the same to the logarithm of an eye's opening over its width, for the
-            person's left eye.
-    """
+    def __init__(self, model: Model) -> None:
+        """Args:
+        model: "mover"; from features of a change, float32 [N, 110], to moves [N, 478, 2] of x and
+            y, crop units of the mean face. Its card has `gap` and `lids`, 105 numbers each, from
+            features of blendshapes and a constant to the height of the mouth's opening, in these
+            units, and to the logarithm of the left eye's opening over its width.
+        """
+        self._model = model
+        self._gap, self._lids = (np.array(model.card[k], np.float32) for k in ("gap", "lids"))
+        opened = np.zeros(len(BLENDSHAPES), np.float32)
+        opened[_JAW_OPEN] = 1
+        self._jaw = self._shift(0 * opened, opened, np.zeros(len(EXPRESSIONS), np.float32))
 
-    moves: FloatArray
-    gap: FloatArray
-    lids: FloatArray
+    @property
+    def targets(self) -> dict[str, FloatArray]:
+        """The blendshapes of each named expression, float32 [52] each."""
+        card = self._model.card["expressions"]
+        return {name: np.array(values, np.float32) for name, values in card.items()}
+
+    def __call__(
+        self, points: FloatArray, have: FloatArray, want: FloatArray, name: FloatArray
+    ) -> FloatArray:
+        """Move landmarks.
+
+        Args:
+            points: float [478, 2], crop units.
+            have: float [52], the face's blendshapes, 0 to 1.
+            want: float [52], those it is to have.
+            name: float [7], how far each of EXPRESSIONS is asked for by name, 0 to 1.5.
+
+        Returns:
+            float32 [478, 2], crop units.
+        """
+        pose = pose_of(points)
+        asked = points + pose.lifted(self._shift(have, want, name))
+        asked = self._lips_apart(points, asked, pose, have, want)
+        for eye, ending in ((LEFT_EYE, "Left"), (RIGHT_EYE, "Right")):
+            had, wants = (_of_left_eye(b, ending) for b in (have, want))
+            change = _fitted(wants, self._lids) - _fitted(had, self._lids)
+            asked = _lids_apart(points, asked, eye, float(np.exp(np.clip(change, -4, 1))))
+        return np.asarray(asked, np.float32)
+
+    def _shift(self, have: FloatArray, want: FloatArray, name: FloatArray) -> FloatArray:
+        """The linear part, float32 [478, 3], in the frontal frame."""
+        change = np.concatenate([features(want) - features(have), name[1:]])
+        flat = self._model(change=change[None].astype(np.float32))["moves"][0]
+        depth = _DEPTH * ((want - have) @ moves_3d()[..., 2])
+        shift = np.column_stack([flat, depth])
+        shift[list(_STILL_OUTLINE)] = 0
+        shift[list(_JAW_SIDES)] *= 0.5
+        return np.asarray(shift, np.float32)
+
+    def _lips_apart(
+        self,
+        points: FloatArray,
+        asked: FloatArray,
+        pose: Pose,
+        have: FloatArray,
+        want: FloatArray,
+    ) -> FloatArray:
+        """Open or close the jaw further until the lips are as far apart as they should be.
+
+        A mouth that closes keeps the share of its opening that its blendshapes keep, so that it
+        closes whatever it began from; one that opens gains what they gain.
+        """
+        had, wants = (max(0.0, _fitted(b, self._gap) - _SHUT) for b in (have, want))
+        down = pose.lifted(np.array([[0, 1, 0]], np.float32))[0]  # the frontal frame's y, as seen
+        unit = float(np.hypot(*down))
+        axis = down / unit
+        upper, lower = _MIDDLE_LIPS
+        now = max(0.0, float((points[lower] - points[upper]) @ axis) / unit)
+        wanted = now * wants / had if wants < had else now + wants - had
+        reached = float((asked[lower] - asked[upper]) @ axis) / unit
+        opened = float(self._jaw[lower, 1] - self._jaw[upper, 1])
+        lack = float(np.clip((wanted - reached) / max(opened, 1e-6), -2, 2))
+        asked = asked + lack * pose.lifted(self._jaw)
+        return _not_crossed(asked, axis, wants == 0 and had > 0)
 
 
 def features(blendshapes: FloatArray) -> FloatArray:
@@ -60,82 +122,6 @@ def features(blendshapes: FloatArray) -> FloatArray:
     their size says."""
     roots = np.sqrt(np.clip(blendshapes, 0, None))
     return np.concatenate([blendshapes, roots], -1).astype(np.float32)
-
-
-def moved(
-    points: FloatArray,
-    have: FloatArray,
-    want: FloatArray,
-    name: FloatArray,
-    weights: MoverWeights,
-) -> FloatArray:
-    """Move landmarks.
-
-    Args:
-        points: float [478, 2], crop units.
-        have: float [52], the face's blendshapes, 0 to 1.
-        want: float [52], those it is to have.
-        name: float [7], how far each of EXPRESSIONS is asked for by name, 0 to 1.5.
-        weights: the fitted numbers.
-
-    Returns:
-        float32 [478, 2], crop units.
-    """
-    pose = pose_of(points)
-    shift = _shift(have, want, name, weights)
-    asked = points + pose.lifted(shift)
-    asked = _lips_apart(points, asked, pose, (have, want), weights)
-    for eye, ending in ((LEFT_EYE, "Left"), (RIGHT_EYE, "Right")):
-        asked = _lids_apart(points, asked, eye, (have, want), ending, weights)
-    return np.asarray(asked, np.float32)
-
-
-def _shift(
-    have: FloatArray, want: FloatArray, name: FloatArray, weights: MoverWeights
-) -> FloatArray:
-    """The linear part, float32 [478, 3], in the frontal frame."""
-    change = np.concatenate([features(want) - features(have), name[1:]])
-    flat = (change @ weights.moves).reshape(LANDMARKS, 2)
-    depth = _DEPTH * ((want - have) @ moves_3d()[..., 2])
-    shift = np.column_stack([flat, depth])
-    shift[list(_STILL_OUTLINE)] = 0
-    shift[list(_JAW_SIDES)] *= 0.5
-    return np.asarray(shift, np.float32)
-
-
-def _lips_apart(
-    points: FloatArray,
-    asked: FloatArray,
-    pose: Pose,
-    change: tuple[FloatArray, FloatArray],
-    weights: MoverWeights,
-) -> FloatArray:
-    """Open or close the jaw further until the lips are as far apart as they should be.
-
-    A mouth that closes keeps the share of its opening that its blendshapes keep, so that it closes
-    whatever it began from; one that opens gains what they gain.
-    """
-    have, want = (max(0.0, _fitted(b, weights.gap)) for b in change)
-    down = pose.lifted(np.array([[0, 1, 0]], np.float32))[0]  # the frontal frame's y, as seen
-    unit = float(np.hypot(*down))
-    axis = down / unit
-    upper, lower = _MIDDLE_LIPS
-    now = float((points[lower] - points[upper]) @ axis) / unit
-    now = max(now, 0.0)
-    wanted = now * want / have if want < have else now + want - have
-    is_gap = float((asked[lower] - asked[upper]) @ axis) / unit
-    jaw = _jaw(weights)
-    opened = float(jaw[lower, 1] - jaw[upper, 1])
-    lack = np.clip((wanted - is_gap) / max(opened, 1e-6), -2, 2)
-    asked = asked + lack * pose.lifted(jaw)
-    return _not_crossed(asked, axis, wanted <= _SHUT)
-
-
-def _jaw(weights: MoverWeights) -> FloatArray:
-    """How landmarks go when the jaw opens by a score of 1, [478, 3]."""
-    want = np.zeros(len(BLENDSHAPES), np.float32)
-    want[_JAW_OPEN] = 1
-    return _shift(0 * want, want, np.zeros(7, np.float32), weights)
 
 
 def _not_crossed(asked: FloatArray, axis: FloatArray, shut: bool) -> FloatArray:
@@ -150,17 +136,10 @@ def _not_crossed(asked: FloatArray, axis: FloatArray, shut: bool) -> FloatArray:
 
 
 def _lids_apart(
-    points: FloatArray,
-    asked: FloatArray,
-    eye: tuple[int, ...],
-    change: tuple[FloatArray, FloatArray],
-    ending: str,
-    weights: MoverWeights,
+    points: FloatArray, asked: FloatArray, eye: tuple[int, ...], ratio: float
 ) -> FloatArray:
-    """Lids keep their distance from the line between the corners of the eye, times what the
-    opening grows by: eyes differ, and what closes one only narrows another."""
-    have, want = (_of_left_eye(b, ending) for b in change)
-    ratio = float(np.exp(np.clip(_fitted(want, weights.lids) - _fitted(have, weights.lids), -4, 1)))
+    """Lids keep their distance times `ratio`: eyes differ, and what closes one only narrows
+    another."""
     top, bottom = list(eye[1:8]), list(eye[:8:-1])
     gap = points[bottom] - points[top]
     corners = [eye[0], eye[8]]

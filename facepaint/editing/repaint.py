@@ -31,14 +31,15 @@ from facepaint.editing.windows import (
     window_frame,
 )
 from facepaint.face import FloatArray
-from facepaint.lab.data.topology import mirrored_blendshapes
+from facepaint.mesh import mirrored_blendshapes
 from facepaint.models import Model
-from facepaint.segment import face_mask, smoothstep
+from facepaint.segment import smoothstep
 
 Pixels = npt.NDArray[np.uint8]
 _MIRROR = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)
-_FIELD = 128  # places a side of flow and mask
 _STILL, _MOVED = 0.002, 0.008  # crop units: outlines that move less are not repainted, or wholly
+SHADE_SIZE = 256  # pixels a side of the crop that the network sees
+SHADE_FLOW = 64  # places a side of the flow that it is told
 _ROOM = 1.5  # of a window's side: what of the photo a hint may see
 
 
@@ -48,12 +49,16 @@ class Change(NamedTuple):
     Attributes:
         points: float32 [478, 2], landmarks as they are, crop units.
         asked: float32 [478, 2], where they are to be.
-        blendshapes: float32 [52], as they are to be.
+        have: float32 [52], its blendshapes.
+        want: float32 [52], those it is to have.
+        name: float32 [7], how far each of EXPRESSIONS is asked for by name.
     """
 
     points: FloatArray
     asked: FloatArray
-    blendshapes: FloatArray
+    have: FloatArray
+    want: FloatArray
+    name: FloatArray
 
 
 def repaint(
@@ -69,12 +74,14 @@ def repaint(
         pixels: the photo, uint8 [H, W, 3] RGB.
         frame: float [2, 3], from crop units to the photo's pixels.
         change: what is to become of the face.
-        networks: "mouth" and "eye".
+        networks: "mouth", "eye" and, unless skin is to keep its light, "shade".
         mask: float [S, S] over the crop, 0 to 1: where the photo may change.
     """
     before = pixels.copy()
     flow = flow_between(change.points, change.asked, len(mask)) * mask[..., None]
     _move(pixels, before, frame, flow, mask)
+    if "shade" in networks:
+        _shade(pixels, frame, change, networks["shade"], mask)
     for part in (*EYES, MOUTH):
         _repaint_part(pixels, before, frame, change, part, networks[part.name], mask)
 
@@ -92,6 +99,25 @@ def _move(
     moved = cv2.remap(before, at, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
     changes = (np.abs(large) > 1e-3).any(-1)[..., None]
     pixels[rows, columns] = np.where(changes, moved, before[rows, columns])
+
+
+def _shade(
+    pixels: Pixels, frame: FloatArray, change: Change, network: Model, mask: FloatArray
+) -> None:
+    """Give moved skin its new light."""
+    told = np.concatenate([change.want - change.have, change.name]).astype(np.float32)
+    flow = flow_between(change.points, change.asked, SHADE_FLOW)
+    seen = align.crop(pixels, frame, SHADE_SIZE)
+    gain = network(moved=seen[None], flow=flow[None], told=told[None])["gain"][0]
+    inside = cv2.resize(mask, (SHADE_SIZE, SHADE_SIZE), interpolation=cv2.INTER_LINEAR)
+    rows, columns = touched(frame, mask, pixels.shape)
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return
+    large = enlarge(gain * inside[..., None], frame, rows, columns)
+    light = pixels[rows, columns] * np.exp(large)
+    lit = np.clip(np.rint(light), 0, 255).astype(np.uint8)
+    changed = (np.abs(large) > 1e-3).any(-1)[..., None]
+    pixels[rows, columns] = np.where(changed, lit, pixels[rows, columns])
 
 
 def _repaint_part(
@@ -119,7 +145,7 @@ def _repaint_part(
     source, source_frame, colour = _source(before, frame, change.points, part, size)
     given = hint(source, source_frame, change.points, change.asked, part, window, size)
     maps = np.stack([told.mask, told.outer, told.inner, given.known, given.stretch], -1)
-    numbers = told_blendshapes(change.blendshapes, part, mirrored_blendshapes())
+    numbers = told_blendshapes(change.want, part, mirrored_blendshapes())
     painted = network(
         window=seen[None],
         maps=maps[None].astype(np.float32),
@@ -165,8 +191,3 @@ def _lay(pixels: Pixels, to_photo: FloatArray, painted: FloatArray, inside: Floa
     changed = cover > 1 / 512
     rounded = np.clip(np.rint(result), 0, 255).astype(np.uint8)
     pixels[rows, columns] = np.where(changed, rounded, pixels[rows, columns])
-
-
-def mask_of(points: FloatArray, asked: FloatArray, size: int = _FIELD) -> FloatArray:
-    """Where a face may change, float32 [size, size]: the face as it is and as it will be."""
-    return np.maximum(face_mask(points, size), face_mask(asked, size))

@@ -106,9 +106,7 @@ def window_frame(points: FloatArray, part: Part) -> FloatArray:
     low, high = outline.min(0), outline.max(0)
     centre = (low + high) / 2
     side = max(part.side, part.room * float((high - low).max()))
-    return np.array(
-        [[side, 0, centre[0] - side / 2], [0, side, centre[1] - side / 2]], np.float32
-    )
+    return np.array([[side, 0, centre[0] - side / 2], [0, side, centre[1] - side / 2]], np.float32)
 
 
 def in_window(points: FloatArray, frame: FloatArray) -> FloatArray:
@@ -116,7 +114,9 @@ def in_window(points: FloatArray, frame: FloatArray) -> FloatArray:
     return align.apply(align.invert(frame), points)
 
 
-def outlines(points: FloatArray, part: Part, grow: float | None = None, size: int = WINDOW) -> Outlines:
+def outlines(
+    points: FloatArray, part: Part, grow: float | None = None, size: int = WINDOW
+) -> Outlines:
     """What a network is told of a window.
 
     Args:

@@ -66,7 +66,14 @@ def train(
     entry = lookup(str(table.get("method", "")))
     settings = recipe.settings(entry.settings, table)
     home = Path(run or f"runs/{Path(name).stem}")
-    loop.train(entry.build(settings, entry.data(settings, data)), home, resume, listen)
+    found = entry.data(settings, data)
+    if entry.solve is not None:
+        networks = entry.solve(settings, found)
+        home.mkdir(parents=True, exist_ok=True)
+        loop.save(home / loop.CHECKPOINT, settings.steps, settings, networks, networks, {})
+    else:
+        assert entry.build is not None
+        loop.train(entry.build(settings, found), home, resume, listen)
     return home
 
 

@@ -26,7 +26,9 @@ class Inpainter(nn.Module):
         code: length of the vector that these numbers become.
         """
         super().__init__()
-        self.told = nn.Sequential(nn.Linear(told, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
+        self.told = nn.Sequential(
+            nn.Linear(told, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU()
+        )
         self.stem = conv(4 * _CHANNELS, widths[0])
         self.down = nn.ModuleList(Block(w, w, 1, code) for w in widths[:-1])
         self.shrink = nn.ModuleList(conv(a, b, 3, 2) for a, b in _pairs(widths))

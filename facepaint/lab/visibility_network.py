@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,9 +26,7 @@ class VisibilityNet(nn.Module):
         super().__init__()
         widths = (fine, fine, coarse, coarse)
         self.stem = conv(4 * 3, fine)
-        self.shrink = nn.ModuleList(
-            conv(a, b, 3, 2) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.shrink = nn.ModuleList(conv(a, b, 3, 2) for a, b in pairwise(widths))
         self.down = nn.ModuleList((Block(fine, fine), Block(coarse, coarse)))
         self.middle = Block(coarse, coarse)
         self.join = nn.ModuleList((conv(coarse, coarse, 1), conv(coarse, fine, 1)))

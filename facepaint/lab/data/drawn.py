@@ -28,9 +28,7 @@ from facepaint.lab.data.datasets import Portrait
 from facepaint.lab.data.faces import WIDE, WIDE_PIXELS, FaceSet
 from facepaint.lab.data.scenes import SceneSet
 from facepaint.lab.data.split import is_held_out
-from facepaint.lab.data.windows import WindowSet, row
 from facepaint.mesh import mean_face
-from facepaint.refine import SIZE
 
 _BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))
 _UPPER_LIP = (*(185, 40, 39, 37, 0, 267, 269, 270, 409), *(191, 80, 81, 82, 13, 312, 311, 310, 415))
@@ -121,24 +119,6 @@ def _picture(
     for brow in _BROWS:
         cv2.polylines(out, [at[list(brow)]], False, (40, 30, 20), line, cv2.LINE_AA)
     return out
-
-
-def windows(seed: int, people: int = 12) -> WindowSet:
-    """Drawn people as the refiner sees them, neutral, happy and surprised each."""
-    rng = np.random.default_rng(seed)
-    rows: list[dict[str, Any]] = []
-    size = round(SIZE * WIDE)
-    frame = np.array([[SIZE, 0, (size - SIZE) / 2], [0, SIZE, (size - SIZE) / 2]], np.float32)
-    for person in range(people):
-        build, colours = _person(rng), rng.integers(40, 216, (3, 3))
-        for name, asked in _LOOKS.items():
-            blend = _blend(asked, rng)
-            points = (build + _moves(blend)).astype(np.float32)
-            pixels = _picture(points, colours, size)
-            landmarks = align.apply(frame, points)
-            place, who = EXPRESSIONS.index(name), f"drawn-{person}"
-            rows.append(row(Portrait(pixels, frame, landmarks, blend, place, who, "drawn")))
-    return WindowSet(**{k: np.stack([r[k] for r in rows]) for k in rows[0]})
 
 
 def close_ups(seed: int, people: int = 12) -> CloseUps:

@@ -26,8 +26,7 @@ from facepaint.face import (
     RIGHT_IRIS,
     FloatArray,
 )
-from facepaint.lab.data.topology import mirrored_blendshapes
-from facepaint.mesh import mean_face, mirrored_landmarks
+from facepaint.mesh import mean_face, mirrored_blendshapes, mirrored_landmarks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]

@@ -19,20 +19,17 @@ from facepaint.editing.hints import Hint, hint
 from facepaint.editing.windows import (
     EYES,
     MOUTH,
-    WINDOW,
     Part,
     in_window,
     mean_colour,
     outlines,
-    told_blendshapes,
     window_frame,
 )
 from facepaint.face import FloatArray, head_turn
 from facepaint.lab.data import moves
 from facepaint.lab.data.augment import Look, random_frame
 from facepaint.lab.data.closeups import CloseUps
-from facepaint.lab.data.topology import mirrored_blendshapes
-from facepaint.mesh import mirrored_landmarks
+from facepaint.mesh import mirrored_blendshapes
 
 Pixels = npt.NDArray[np.uint8]
 PARTS: dict[str, tuple[Part, ...]] = {"mouth": (MOUTH,), "eye": EYES}
@@ -78,9 +75,7 @@ class InpaintingSamples:
         i = int(rng.choice(len(self.faces), p=self._odds[which]))
         return self.sample(rng, i, self._parts[which])
 
-    def sample(
-        self, rng: np.random.Generator, i: int, part: Part
-    ) -> dict[str, npt.NDArray[Any]]:
+    def sample(self, rng: np.random.Generator, i: int, part: Part) -> dict[str, npt.NDArray[Any]]:
         """A sample of face i.
 
         Returns:
@@ -137,7 +132,13 @@ class InpaintingSamples:
             had = self._changed(rng, i)
             at = _wider(window_frame(had, part))
             picture = hint(
-                self.faces.cut_out(i), self.faces.frame(i), points, had, part, at, round(_ROOM * size)
+                self.faces.cut_out(i),
+                self.faces.frame(i),
+                points,
+                had,
+                part,
+                at,
+                round(_ROOM * size),
             ).picture
             pixels = np.rint(picture * 255).astype(np.uint8)
             frame = align.invert(at) * np.float32(len(pixels))
@@ -222,6 +223,10 @@ def _wider(window: FloatArray) -> FloatArray:
 def _cut(pixels: Pixels, frame: FloatArray, size: int) -> Pixels:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     out = cv2.warpAffine(
-        pixels, align.centred(frame, size), (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        pixels,
+        align.centred(frame, size),
+        (size, size),
+        flags=flags,
+        borderMode=cv2.BORDER_REPLICATE,
     )
     return np.asarray(out, np.uint8)

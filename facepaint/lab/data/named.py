@@ -14,12 +14,10 @@ from facepaint.lab.data import closeups as close_up_sets
 from facepaint.lab.data import drawn
 from facepaint.lab.data import faces as face_sets
 from facepaint.lab.data import scenes as scene_sets
-from facepaint.lab.data import windows as window_sets
 from facepaint.lab.data.closeups import CloseUps
 from facepaint.lab.data.faces import FaceSet
 from facepaint.lab.data.scenes import SceneSet
 from facepaint.lab.data.split import SPLIT
-from facepaint.lab.data.windows import WindowSet
 from facepaint.lab.recipe import Augmented, Settings
 
 _DRAWN = "drawn"  # as data, and as a source of faces
@@ -47,13 +45,6 @@ def faces_of_sources(settings: Settings, folder: str | None) -> FaceSet:
         sets = ", ".join(by_set(found, np.ones(len(found), bool)))
         raise LabError(f"no faces of sources={settings.sources!r} in the data; there are {sets}")
     return chosen
-
-
-def windows(settings: Settings, folder: str | None, sources: str) -> WindowSet:
-    """The large faces of `folder` that are of `sources`, likewise; drawn ones are of no source."""
-    if _is_drawn(settings):
-        return drawn.windows(settings.seed)
-    return window_sets.load(face_sets.data_folder(folder), cache_folder(), sources)
 
 
 def close_ups(settings: Settings, folder: str | None, sources: str) -> CloseUps:
@@ -89,7 +80,7 @@ def trained_on(settings: Settings, found: FaceSet) -> dict[str, int]:
     return by_set(found, ~found.held_out)
 
 
-def by_set(found: FaceSet | WindowSet | CloseUps, rows: npt.NDArray[Any]) -> dict[str, int]:
+def by_set(found: FaceSet | CloseUps, rows: npt.NDArray[Any]) -> dict[str, int]:
     """How many of those faces, given by index or as a mask [N], each set has."""
     sources, counts = np.unique(found.sources[rows], return_counts=True)
     return {str(s): int(n) for s, n in zip(sources, counts, strict=True)}

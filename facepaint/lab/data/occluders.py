@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -79,7 +80,7 @@ class Layer:
         self.colour = (self.colour * (1 - part) + colour * part).astype(np.float32)
         self.alpha = self.alpha * (1 - alpha) + alpha
         if covers:
-            self.cover = np.maximum(self.cover, alpha)
+            self.cover = self.cover * (1 - alpha) + alpha
 
     def darken(self, distance: FloatArray, amount: float, reach: float) -> None:
         """Darken what is there near a part: ambient occlusion, `reach` in crop units."""
@@ -99,7 +100,7 @@ class Layer:
     def over(self, pixels: Pixels) -> Pixels:
         """The layer over a crop, uint8 [S, S, 3]."""
         out = pixels * (1 - self.alpha[..., None]) + self.colour
-        return np.clip(np.rint(out), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(np.rint(out), 0, 255), np.uint8)
 
 
 # --- shapes: signed distances, [S, S] in crop units
@@ -170,7 +171,7 @@ def _polygon(layer: Layer, corners: FloatArray) -> FloatArray:
 def _halved(large: Pixels) -> FloatArray:
     size = len(large) // 2
     small = cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32) / 255
+    return np.asarray(small / np.float32(255), np.float32)
 
 
 # --- surfaces
@@ -248,8 +249,8 @@ def _surface(rng: np.random.Generator, ground: Ground) -> FloatArray:
         out = (out * (1 - share) + _colour(rng) * share).astype(np.float32)
     coarse = rng.normal(0, rng.uniform(0, 0.25), (5, 5)).astype(np.float32)
     folds = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-    out = out * np.exp(folds)[..., None] + rng.normal(0, rng.uniform(0, 8), (size, size, 1))
-    return np.clip(out, 0, 255).astype(np.float32)
+    grain = rng.normal(0, rng.uniform(0, 8), (size, size, 1))
+    return np.asarray(np.clip(out * np.exp(folds)[..., None] + grain, 0, 255), np.float32)
 
 
 def _turned(vector: Vector, angle: float) -> Vector:
@@ -268,14 +269,25 @@ def hand(rng: np.random.Generator, ground: Ground) -> Layer:
     return layer
 
 
+class _Skin(NamedTuple):
+    """How a hand looks: its colour, float [3], 0 to 255; relief, float32 [S, S, 3] about 1; the
+    direction of the light, float [3]; and how dark it is between fingers, 0 to 1."""
+
+    colour: Vector
+    grain: FloatArray
+    light: Vector
+    crease: float
+
+
 def _draw_hand(
     layer: Layer, rng: np.random.Generator, ground: Ground, target: Vector, fingers: int
 ) -> None:
     """A hand whose fingertips are about `target`, from a side or from below."""
-    skin, grain, light = _skin(rng, ground), _grain(rng, ground), _light(rng)
+    surface = _Skin(_skin(rng, ground), _grain(rng, ground), _light(rng), rng.uniform(0.05, 0.5))
+    skin, light = surface.colour, surface.light
     back = _turned(np.array([0.0, 1.0]), float(np.clip(rng.normal(0, 0.9), -2.2, 2.2)))
     side = np.array([-back[1], back[0]])
-    radius = rng.uniform(0.026, 0.046)
+    radius = rng.uniform(0.028, 0.05)
     gap = 2 * radius * rng.uniform(0.92, 1.3)
     fan, bend = rng.uniform(-0.02, 0.12), rng.normal(0, 0.35)
     first, second = rng.uniform(0.08, 0.14), rng.uniform(0.08, 0.15)
@@ -289,14 +301,15 @@ def _draw_hand(
         knuckles.append((tip, middle, middle + _turned(toward, bend) * second))
     root = np.mean([k[2] for k in knuckles], 0)
     palm = max(gap * fingers / 2, rng.uniform(0.08, 0.13))
-    _limb(layer, root, root + _turned(back, bend) * 0.5, (palm, palm), skin, grain, light, 0.55)
+    wrist = root + _turned(back, bend) * 0.5
+    _limb(layer, root, wrist, (palm, palm * rng.uniform(0.7, 1.1)), surface, 0.55)
     polish = _colour(rng) if rng.random() < 0.3 else skin * _NAIL_TINT
     nails = rng.random() < 0.6
     for n in rng.permutation(fingers):
         tip, middle, end = knuckles[n]
         thick = radius * rng.uniform(0.9, 1.1)
-        _limb(layer, end, middle, (1.12 * thick, 1.02 * thick), skin, grain, light)
-        _limb(layer, middle, tip, (1.02 * thick, 0.82 * thick), skin, grain, light)
+        _limb(layer, end, middle, (1.12 * thick, 1.02 * thick), surface)
+        _limb(layer, middle, tip, (1.02 * thick, 0.82 * thick), surface)
         if nails:
             along = (tip - middle) / np.linalg.norm(tip - middle)
             start = tip - along * 0.35 * thick
@@ -312,20 +325,18 @@ def _limb(
     start: Vector,
     end: Vector,
     radii: tuple[float, float],
-    skin: Vector,
-    grain: FloatArray,
-    light: Vector,
+    skin: _Skin,
     depth: float = 1.0,
 ) -> None:
     """A part of a hand: a rod of skin, with the fold of a joint where it begins."""
     distance, across, along = _capsule(layer, start, end, radii)
     axis = (end - start) / max(1e-6, float(np.hypot(*(end - start))))
-    shade = _rounded(across, np.array([-axis[1], axis[0]]), light, depth)
+    shade = _rounded(across, np.array([-axis[1], axis[0]]), skin.light, depth)
     fold = 1 - 0.12 * np.exp(-((along / 0.12) ** 2))
     tone = np.stack([shade**0.85, shade, shade], -1)  # skin in the shade is redder
-    layer.darken(distance, 0.45, 0.2 * min(radii))
+    layer.darken(distance, skin.crease, 0.2 * min(radii))
     layer.lay(
-        np.clip(skin * tone * grain * fold[..., None], 0, 255).astype(np.float32),
+        np.clip(skin.colour * tone * skin.grain * fold[..., None], 0, 255).astype(np.float32),
         layer.inside(distance),
     )
 
@@ -407,20 +418,20 @@ def hair(rng: np.random.Generator, ground: Ground) -> Layer:
         bow = rng.normal(0, 0.12, 2)
         if fringe:
             start = np.array([rng.uniform(0.15, 0.85), rng.uniform(-0.05, 0.12)])
-            end = start + [rng.normal(0, 0.12), rng.uniform(0.12, 0.38)]
+            end = start + np.array([rng.normal(0, 0.12), rng.uniform(0.12, 0.38)])
         else:
             left = rng.random() < 0.5
             start = np.array([rng.uniform(0.0, 0.45), rng.uniform(-0.05, 0.25)])
-            end = start + [rng.uniform(-0.15, 0.35), rng.uniform(0.3, 0.8)]
+            end = start + np.array([rng.uniform(-0.15, 0.35), rng.uniform(0.3, 0.8)])
             if not left:
                 start, end = start * [-1, 1] + [1, 0], end * [-1, 1] + [1, 0]
-        spread = rng.uniform(0.003, 0.03)
-        for _ in range(int(rng.integers(1, 26))):
+        spread = rng.uniform(0.003, 0.045)
+        for _ in range(int(rng.integers(1, 36))):
             shift = rng.normal(0, spread, (3, 2)) * [[0.6], [1.0], [1.3]]
             control = (start + end) / 2 + bow
             path = _bezier(start + shift[0], control + shift[1], end + shift[2])
             at = [np.round((path * size - 0.5) * 16).astype(np.int32)]
-            thick = int(rng.integers(1, 4))
+            thick = 1 if rng.random() < 0.6 else 2
             cv2.polylines(shape, at, False, 255, thick, cv2.LINE_AA, 4)
             cv2.polylines(tone, at, False, int(rng.uniform(50, 255)), thick, cv2.LINE_AA, 4)
     alpha, bright = _halved(shape), _halved(tone)
@@ -444,7 +455,7 @@ def glasses(rng: np.random.Generator, ground: Ground) -> Layer:
     down = np.array([-level[1], level[0]])
     half = apart * np.array([rng.uniform(0.34, 0.47), rng.uniform(0.22, 0.44)])
     power, flare = rng.uniform(2, 6), rng.normal(0, 0.12)
-    rim = 0.0 if rng.random() < 0.15 else apart * rng.uniform(0.02, 0.11)
+    rim = 0.0 if rng.random() < 0.15 else apart * 0.015 * np.exp(rng.uniform(0, 2))
     brow = rng.uniform(1, 2.2)  # how much thicker the rim is above
     drop = apart * rng.uniform(0.0, 0.12)
     frame, tint, opacity, mirror = _colour(rng) * rng.uniform(0.2, 1), *_lens(rng, ground)

@@ -31,7 +31,7 @@ MAP_WIDTH, MAP_HEIGHT = 18.0, 24.0  # centimetres
 _MAP_LEFT, _MAP_TOP = -9.0, 14.0
 
 _EYE_BACK = 0.05  # centimetres that eyeballs are pushed back, so that lids close over them
-_EYE_BACK_SHUT = 0.1  # centimetres more where lids are shut
+_EYE_BACK_SHUT = 0.2  # centimetres more where lids are shut
 _CORNEA = 0.85  # of the model's bulge of the cornea that is kept
 _BALL = 1.47  # radius of the eyeball's white, centimetres
 _LIPS_TOGETHER = 0.035  # of mouthClose, which the neutral mesh needs for its lips to touch
@@ -166,7 +166,7 @@ def pose(actor: Actor, identity: FloatArray, asked: FloatArray, tongue: float = 
     points = points + np.float32(closing) * actor.model.expressions["mouthClose"]
     for name, weight in zip(BLENDSHAPES, asked, strict=True):
         if weight > 0:
-            for part in ict.parts_of(name, actor.model.expressions):
+            for part in _shapes_of(name, actor.model.expressions):
                 points = points + np.float32(weight) * actor.model.expressions[part]
     if tongue:
         points = points + np.float32(tongue) * _tongue_lift(actor)
@@ -177,6 +177,14 @@ def pose(actor: Actor, identity: FloatArray, asked: FloatArray, tongue: float = 
         points[part] = centres[k] + _flat_cornea(points[part] - _middle(points[part])) @ turns[k].T
     gaze = np.stack(turns).astype(np.float32)
     return Posed(points.astype(np.float32), centres.astype(np.float32), gaze)
+
+
+def _shapes_of(name: str, expressions: dict[str, FloatArray]) -> list[str]:
+    """The model's own shapes that make up a blendshape; none for gaze of the eyeballs alone."""
+    for ending, mark in (("Left", "_L"), ("Right", "_R")):
+        if name.endswith(ending) and name.removesuffix(ending) + mark in expressions:
+            return [name.removesuffix(ending) + mark]
+    return [part for part in (name, f"{name}_L", f"{name}_R") if part in expressions]
 
 
 def _middle(points: FloatArray) -> FloatArray:

@@ -130,9 +130,7 @@ def normals(points: FloatArray, triangles: Ints) -> FloatArray:
     faces = np.cross(b - a, c - a)
     count = len(points)
     flat = triangles.T.ravel()
-    total = np.stack(
-        [np.bincount(flat, np.tile(faces[:, k], 3), count) for k in range(3)], axis=1
-    )
+    total = np.stack([np.bincount(flat, np.tile(faces[:, k], 3), count) for k in range(3)], axis=1)
     return unit(total)
 
 
@@ -152,15 +150,28 @@ def sample(texture: FloatArray, uv: FloatArray) -> FloatArray:
     Returns:
         float32 [N] or [N, K].
     """
-    side = len(texture)
-    at = np.asarray(np.mod(uv, 1.0) * side - 0.5, np.float32)
+    # one pixel more on each side: remap's own wrapping leaves a line where the texture ends
+    padded = cv2.copyMakeBorder(texture, 1, 1, 1, 1, cv2.BORDER_WRAP)
+    return remapped(padded, np.asarray(np.mod(uv, 1.0) * len(texture) + 0.5, np.float32))
+
+
+def remapped(picture: FloatArray, at: FloatArray) -> FloatArray:
+    """Values of a picture between its pixels by bilinear interpolation.
+
+    Args:
+        picture: float32 [H, W] or [H, W, K] with K at most 4.
+        at: float32 [N, 2], columns and rows, 0 at the middle of the first pixel.
+
+    Returns:
+        float32 [N] or [N, K].
+    """
     width = 4096  # remap takes at most 32,767 columns
     rows = -(-len(at) // width)
-    padded = np.zeros((rows * width, 2), np.float32)
-    padded[: len(at)] = at
-    grid = padded.reshape(rows, width, 2)
-    found = cv2.remap(texture, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return np.asarray(found.reshape(rows * width, *texture.shape[2:])[: len(at)], np.float32)
+    flat = np.zeros((rows * width, 2), np.float32)
+    flat[: len(at)] = at
+    grid = flat.reshape(rows, width, 2)
+    found = cv2.remap(picture, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found.reshape(rows * width, *picture.shape[2:])[: len(at)], np.float32)
 
 
 def _doubled_areas(screen: FloatArray, triangles: Ints) -> FloatArray:

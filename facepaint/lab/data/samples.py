@@ -18,8 +18,8 @@ from facepaint.face import BLENDSHAPES, EXPRESSIONS, FloatArray, head_turn
 from facepaint.lab.data import augment, mouths, moves, ratios
 from facepaint.lab.data.faces import FaceSet, mirror
 from facepaint.lab.data.regions import nose, opening, region
-from facepaint.lab.data.topology import SMILING, mirrored_blendshapes
-from facepaint.mesh import mirrored_landmarks
+from facepaint.lab.data.topology import SMILING
+from facepaint.mesh import mirrored_blendshapes, mirrored_landmarks
 from facepaint.motion import motion
 from facepaint.segment import face_mask
 

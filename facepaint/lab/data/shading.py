@@ -14,16 +14,14 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint.editing.flow import flow_between
+from facepaint.editing.repaint import SHADE_FLOW, SHADE_SIZE
 from facepaint.editing.windows import EYES, MOUTH, outlines
 from facepaint.face import EXPRESSIONS, FloatArray, head_turn
 from facepaint.lab.data.augment import Look, random_frame
 from facepaint.lab.data.closeups import CloseUps
-from facepaint.lab.data.topology import mirrored_blendshapes
-from facepaint.mesh import mirrored_landmarks
+from facepaint.mesh import mirrored_blendshapes, mirrored_landmarks
 from facepaint.segment import face_mask
 
-SHADE_SIZE = 256  # pixels a side of the crop that the network sees
-FLOW_SIZE = 64  # places a side of the flow that it is told
 _MIRROR = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)
 _SAME_TURN = 0.15  # of `head_turn`, by which two photos of a person may differ
 _SAME_SET_ONLY = ("taiwan", "london", "radiate", "kdef", "clips", "rendered", "drawn")
@@ -101,7 +99,7 @@ def moved_crop(
 ) -> tuple[npt.NDArray[np.uint8], FloatArray]:
     """A crop [S, S, 3] after its landmarks moved, and the flow [64, 64, 2] that did it."""
     size = len(before)
-    flow = flow_between(points, asked, FLOW_SIZE)
+    flow = flow_between(points, asked, SHADE_FLOW)
     large = cv2.resize(flow, (size, size), interpolation=cv2.INTER_CUBIC) * size
     y, x = np.mgrid[:size, :size].astype(np.float32)
     at = large + np.dstack([x, y])

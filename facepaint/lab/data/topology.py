@@ -14,17 +14,6 @@ from facepaint.face import BLENDSHAPES, FloatArray
 SMILING = [BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]
 
 
-def mirrored_blendshapes() -> npt.NDArray[np.intp]:
-    """For each blendshape the one that takes its place in a mirrored photo, [52].
-
-    A face that looks to its own left looks to its right in the mirror: eyeLookInLeft becomes
-    eyeLookInRight, as all others do.
-    """
-    swap = {"Left": "Right", "Right": "Left"}
-    names = [next((n[: -len(s)] + swap[s] for s in swap if n.endswith(s)), n) for n in BLENDSHAPES]
-    return np.array([BLENDSHAPES.index(n) for n in names])
-
-
 def fill(picture: npt.NDArray[np.float32], polygon: FloatArray) -> None:
     """Set a polygon of a crop, [N, 2] in crop units, to 1 in a picture [128, 128], in place."""
     corners = np.round((polygon * CROP - 0.5) * 16).astype(np.int32)

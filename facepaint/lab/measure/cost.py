@@ -17,15 +17,12 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-from facepaint import align
 from facepaint._version import __version__
-from facepaint.composite import composite
 from facepaint.edit import Edit
 from facepaint.face import Box, Face
 from facepaint.mesh import mean_face
 from facepaint.methods import Method
 from facepaint.models import WEIGHTS
-from facepaint.segment import visible_face
 
 FACES = (64, 128, 256, 512, 1000, 1500)  # pixels of the crop's side in the photo
 
@@ -36,28 +33,21 @@ PROCESSOR: Clock = time.process_time  # of all threads; hardly moved by what els
 
 
 def of_method(method: Method, repeats: int = 9, clock: Clock = WALL) -> dict[str, Any]:
-    """Median milliseconds to repaint one face, read already, by the side of its crop in pixels:
-    the network, the mask and the composite; and of the network alone."""
+    """Median milliseconds to repaint one face, read already, by the side of its crop in pixels."""
     times = {
         f"ms_a_face_of_{side}": median_ms(repainting(method, side), repeats, clock=clock)
         for side in FACES
     }
-    crop = np.random.default_rng(0).integers(0, 256, (align.CROP, align.CROP, 3), np.uint8)
-    face = drawn_face(align.CROP)
-    alone = median_ms(lambda: method(crop, face, Edit("happy")), repeats, clock=clock)
-    return times | {"ms_of_the_network": alone}
+    return times
 
 
 def repainting(method: Method, side: int) -> Callable[[], None]:
     """The repainting of one face whose crop has that side, in a photo of noise."""
     pixels = np.random.default_rng(0).integers(0, 256, (side + 40, side + 40, 3), np.uint8)
     face = drawn_face(side)
-    frame = align.align(face.landmarks)
 
     def work() -> None:
-        strokes = method(align.crop(pixels, frame), face, Edit("happy"))
-        assert strokes is not None
-        composite(pixels, frame, strokes, visible_face(face, frame))
+        assert method.paint(pixels, face, Edit("happy"))
 
     return work
 

@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint.change import GAZE, Targets, change
-from facepaint.composite import composite
 from facepaint.edit import Edit
 from facepaint.errors import LabError
 from facepaint.face import EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS, Box, Face, FloatArray, head_turn
@@ -148,11 +147,8 @@ def _same_run(out: Path, asked: dict[str, str]) -> None:
 
 def edited(method: Method, pixels: Pixels, face: Face, edit: Edit) -> Pixels:
     """A wide crop after the edit."""
-    after, frame = pixels.copy(), align.align(face.landmarks)
-    strokes = method(align.crop(pixels, frame), face, edit)
-    if strokes is not None:
-        points = align.apply(align.invert(frame), face.landmarks)
-        composite(after, frame, strokes, face_mask(points))
+    after = pixels.copy()
+    method.paint(after, face, edit)
     return after
 
 

@@ -7,15 +7,26 @@ from typing import Any
 from facepaint.errors import LabError
 from facepaint.lab import recipe
 from facepaint.lab.entry import Entry
-from facepaint.lab.methods import cyclegan, inpainting, maskrcnn, painter, reader, refiner, sagan, shade
+from facepaint.lab.methods import (
+    cyclegan,
+    inpainting,
+    maskrcnn,
+    mover,
+    painter,
+    reader,
+    sagan,
+    shade,
+    visibility,
+)
 from facepaint.lab.recipe import Settings
 
 METHODS: dict[str, Entry] = {
     "reader": reader.ENTRY,
     "painter": painter.ENTRY,
-    "refiner": refiner.ENTRY,
+    "mover": mover.ENTRY,
     "mouth": inpainting.MOUTH,
     "eye": inpainting.EYE,
+    "visibility": visibility.ENTRY,
     "shade": shade.ENTRY,
     "maskrcnn": maskrcnn.ENTRY,
     "sagan": sagan.ENTRY,

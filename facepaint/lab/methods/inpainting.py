@@ -30,6 +30,7 @@ from facepaint.lab.features import Pyramid, pyramid
 from facepaint.lab.graph import Graph
 from facepaint.lab.inpainting_networks import MAPS, Inpainter, OutlineCritic
 from facepaint.lab.loop import Batch, Networks, Phases
+from facepaint.lab.measure import repainting as measure
 from facepaint.lab.networks import device_of, to_float
 from facepaint.lab.recipe import Settings
 
@@ -232,7 +233,11 @@ def on_card(settings: InpaintingSettings, faces: CloseUps) -> dict[str, Any]:
     }
 
 
-def _entry(what: str) -> Entry:
+def _measured(part: str) -> Any:
+    return lambda model, faces: measure.windows(model, faces, part)
+
+
+def _entry(part: str, what: str) -> Entry:
     return Entry(
         InpaintingSettings,
         InpaintingMethod,
@@ -240,11 +245,12 @@ def _entry(what: str) -> Entry:
         graph=InpaintingGraph,
         used=used,
         extra=on_card,
+        measure=_measured(part),
         what=f"from a window around {what} with it cut out, its outlines as asked, a hint and"
         " blendshapes, to the window painted",
         limits="paints any outline that it is given: a wrong outline shows as a wrong picture",
     )
 
 
-MOUTH = _entry("a mouth")
-EYE = _entry("an eye")
+MOUTH = _entry("mouth", "a mouth")
+EYE = _entry("eye", "an eye")

@@ -27,14 +27,13 @@ from facepaint.lab.data import augment
 from facepaint.lab.data.faces import FaceSet, cut, mirror
 from facepaint.lab.data.named import faces_of_sources
 from facepaint.lab.data.render import render
-from facepaint.lab.data.topology import mirrored_blendshapes
 from facepaint.lab.entry import Entry
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Batch, Networks, Phases
 from facepaint.lab.measure import reader as measure
 from facepaint.lab.networks import Reader, Reading, device_of, to_float
 from facepaint.lab.recipe import Augmented
-from facepaint.mesh import mirrored_landmarks
+from facepaint.mesh import mirrored_blendshapes, mirrored_landmarks
 
 
 @dataclass(frozen=True)

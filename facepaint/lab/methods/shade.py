@@ -17,17 +17,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facepaint.editing.repaint import SHADE_FLOW, SHADE_SIZE
 from facepaint.face import BLENDSHAPES, EXPRESSIONS
 from facepaint.lab import losses
 from facepaint.lab.data import named
 from facepaint.lab.data.closeups import CloseUps
 from facepaint.lab.data.named import by_set
-from facepaint.lab.data.shading import FLOW_SIZE, SHADE_SIZE, ShadingSamples
+from facepaint.lab.data.shading import ShadingSamples
 from facepaint.lab.entry import Entry
 from facepaint.lab.features import Pyramid, pyramid
 from facepaint.lab.graph import Graph
 from facepaint.lab.inpainting_networks import OutlineCritic
 from facepaint.lab.loop import Batch, Networks, Phases
+from facepaint.lab.measure import repainting as measure
 from facepaint.lab.methods.inpainting import mean_score
 from facepaint.lab.networks import Block, conv, device_of, norm, to_float
 from facepaint.lab.recipe import Settings
@@ -126,7 +128,10 @@ class ShadeMethod:
         on_true, on_made = critic(true, cover), critic(made, cover)
         loss = mean_score([F.relu(1 - x) for x in on_true], cover)
         loss = loss + mean_score([F.relu(1 + x) for x in on_made], cover)
-        shown = {"critic_true": mean_score(on_true, cover), "critic_made": mean_score(on_made, cover)}
+        shown = {
+            "critic_true": mean_score(on_true, cover),
+            "critic_made": mean_score(on_made, cover),
+        }
         return loss, {k: v.detach() for k, v in shown.items()}
 
     @torch.no_grad()
@@ -176,7 +181,9 @@ class Shader(nn.Module):
         code: length of the vector that the change becomes.
         """
         super().__init__()
-        self.told = nn.Sequential(nn.Linear(TOLD, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
+        self.told = nn.Sequential(
+            nn.Linear(TOLD, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU()
+        )
         self.stem = conv(16 * 3 + 2, widths[0])
         pairs = list(zip(widths, widths[1:], strict=False))
         self.down = nn.ModuleList(Block(w, w, 1, code) for w in widths[:-1])
@@ -233,7 +240,7 @@ class ShadeGraph(Graph):
         """Noise in the inputs' shapes."""
         rng = np.random.default_rng(0)
         moved = rng.integers(0, 256, (count, SHADE_SIZE, SHADE_SIZE, 3), np.uint8)
-        flow = rng.normal(0, 0.02, (count, FLOW_SIZE, FLOW_SIZE, 2)).astype(np.float32)
+        flow = rng.normal(0, 0.02, (count, SHADE_FLOW, SHADE_FLOW, 2)).astype(np.float32)
         told = rng.uniform(-1, 1, (count, TOLD)).astype(np.float32)
         return tuple(map(torch.from_numpy, (moved, flow, told)))
 
@@ -267,6 +274,7 @@ ENTRY = Entry(
     graph=ShadeGraph,
     used=used,
     extra=on_card,
+    measure=measure.shade,
     what="from a crop whose landmarks were moved, the flow and the change that is asked for, to the"
     " logarithm of a gain of light",
     limits="has seen few people with strong expressions, most of them posed in a studio",

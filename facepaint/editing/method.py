@@ -1,0 +1,82 @@
+"""The method that ships: move, then repaint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facepaint import align
+from facepaint.edit import Edit
+from facepaint.editing.mover import Mover
+from facepaint.editing.plan import plan
+from facepaint.editing.repaint import Change, repaint
+from facepaint.errors import EditError
+from facepaint.face import Face
+from facepaint.face_model import pose_of
+from facepaint.models import NETWORKS, Model, open_model, read_manifest
+from facepaint.names import EXPRESSIONS
+from facepaint.segment import face_mask, region_mask, visible_face
+
+_FIELD = 128  # places a side of the mask
+_REDUCED_FROM, _REDUCED_TO = 45.0, 65.0  # degrees of yaw between which an edit fades to nothing
+
+
+class MoveAndRepaint:
+    """Moves a face's landmarks, warps the photo after them, and repaints eyes and mouth."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the networks.
+
+        Args:
+            folder: a folder of weights with a manifest.
+
+        Raises:
+            WeightsError: if a network is missing or is not what the manifest says.
+        """
+        held = read_manifest(folder)
+        needed = NETWORKS["repaint"]
+        self._networks = {
+            name: open_model(name, folder)
+            for name in needed
+            if name in held or name not in ("shade", "visibility")
+        }
+        self._mover = Mover(self._networks["mover"])
+
+    @property
+    def networks(self) -> dict[str, Model]:
+        """The networks by name."""
+        return self._networks
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The card of the mover, which has the targets of the expressions."""
+        return self._networks["mover"].card
+
+    def paint(self, pixels: npt.NDArray[np.uint8], face: Face, edit: Edit) -> bool:
+        """As of `facepaint.methods.Method`."""
+        targets = self._mover.targets
+        if edit.to is not None and edit.to not in targets:
+            known = " or ".join(n for n in EXPRESSIONS if n in targets)
+            raise EditError(f"these weights make a face {known}, not {edit.to}")
+        asked = plan(edit, face, targets)
+        frame = align.align(face.landmarks)
+        points = align.apply(align.invert(frame), face.landmarks)
+        kept = _kept_at(abs(pose_of(points).yaw))
+        if asked.asks_nothing or not kept:
+            return False
+        moved = self._mover(points, *asked)
+        moved = np.asarray(points + kept * (moved - points), np.float32)
+        change = Change(points, moved, asked.have, asked.want, asked.name)
+        mask = np.maximum(visible_face(face, frame, _FIELD), face_mask(moved, _FIELD))
+        if edit.regions:
+            mask = mask * region_mask(face, frame, edit.regions, _FIELD)
+        repaint(pixels, frame, change, self._networks, mask)
+        return True
+
+
+def _kept_at(yaw: float) -> float:
+    """How much of an edit is made of a head turned by so many degrees, 0 to 1."""
+    return float(np.clip((_REDUCED_TO - yaw) / (_REDUCED_TO - _REDUCED_FROM), 0, 1))
