@@ -38,7 +38,9 @@ SMALL |= {"accelerator": "cpu", "save_every": 4, "sheet_every": 1000}
 OWN: dict[str, dict[str, Any]] = {
     "reader": {},
     "painter": {"critic_from": 0},
-    "refiner": {},
+    "mouth": {"part": "mouth", "size": 32, "widths": "32,32"},
+    "eye": {"part": "eye", "size": 32, "widths": "32,32"},
+    "shade": {"widths": "32,32"},
     "visibility": {"fine": 8, "coarse": 8},
     "maskrcnn": {"size": 64, "channels": 16, "box_channels": 16, "mask_layers": 1},
     "sagan": {"size": 32, "sources": "", "attention": 8},
@@ -77,7 +79,8 @@ def losses_of(method: loop.Method, steps: int = 1) -> dict[str, float]:
 
 
 # every method as its recipe has it, and those that can with their pictures made by the device
-WAYS = [pytest.param(n, {}, id=n) for n in METHODS]
+STEPPED = [n for n in METHODS if lookup(n).build is not None]  # the others are solved at once
+WAYS = [pytest.param(n, {}, id=n) for n in STEPPED]
 WAYS += [pytest.param(n, {"augment": "device"}, id=f"{n}-device") for n in ("reader", "painter")]
 
 
@@ -141,7 +144,7 @@ def test_every_trained_part_gets_a_gradient(
     assert wanted == reached
 
 
-@pytest.mark.parametrize("name", [m for m in METHODS if m != "refiner"])  # its own: test_refine
+@pytest.mark.parametrize("name", STEPPED)
 def test_some_steps_lower_the_loss(name: str, faces: FaceSet, tmp_path: Path) -> None:
     # without its critic, whose voice is no loss that falls
     method = build(name, faces, steps=40, batch=8, rate=2e-3, critic_from=1000)
@@ -453,6 +456,27 @@ def test_export_is_the_network_and_reloads(name: str, faces: FaceSet, tmp_path: 
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_a_solved_method_is_solved_alike_and_says_so(tmp_path: Path) -> None:
+    """The mover: no steps, and the numbers that the card holds are those of the network."""
+    entry = lookup("mover")
+    settings = recipe.settings(entry.settings, table_of("mover"))
+    assert entry.build is None and entry.solve is not None
+    found = entry.data(settings, None)
+    one, two = (entry.solve(settings, found)["mover"].state_dict() for _ in range(2))
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    assert one["moves"].any() and one["gap"].any() and one["lids"].any()
+    extra = entry.extra(settings, found)
+    assert {"neutral", "happy"} <= set(extra["expressions"])
+    assert np.allclose(extra["gap"], one["gap"], atol=1e-5)
+    assert np.allclose(extra["lids"], one["lids"], atol=1e-4)
+    strong = recipe.settings(entry.settings, table_of("mover", ridge=1e9))
+    held = entry.solve(strong, found)["mover"].state_dict()["moves"]
+    from facepaint.lab.methods.mover import _prior
+
+    assert np.allclose(held, _prior(), atol=1e-3), "a strong ridge holds it at the 3-D model"
+    assert not np.allclose(one["moves"], _prior(), atol=1e-3)
+
+
 def test_no_change_paints_nothing(faces: FaceSet) -> None:
     from facepaint.lab.methods.painter import compose
     from facepaint.lab.networks import to_float
@@ -549,7 +573,7 @@ def test_the_lab_and_the_runtime_compose_alike(faces: FaceSet) -> None:
         (("accelerator=npu",), "no accelerator='npu'; there are auto, cpu, gpu"),
         (("steps",), "no key=value"),
         (('data="elsewhere"',), "neither"),
-        (('method="dreamer"',), "there are reader, painter, refiner, maskrcnn"),
+        (('method="dreamer"',), "there are reader, painter, mover, mouth"),
         (('reader="/nowhere"', 'data="drawn"', 'method="painter"'), "no checkpoint at"),
     ],
 )
@@ -694,7 +718,7 @@ def test_a_run_can_start_from_what_ships(name: str, faces: FaceSet, tmp_path: Pa
     """Every weight comes back as the file holds it; a run that does not learn keeps them."""
     from facepaint.models import WEIGHTS
 
-    shipped = WEIGHTS / f"{name}.onnx"
+    shipped = WEIGHTS / ("open" if name == "painter" else "") / f"{name}.onnx"
     method = build(name, faces, width=16, steps=1, rate=0.0, decay=0.0, start=str(shipped))
     fresh = {k: v.clone() for k, v in method.networks[name].state_dict().items()}
     loop.train(method, tmp_path / "run")

@@ -48,7 +48,7 @@ def flow_between(points: FloatArray, asked: FloatArray, size: int) -> FloatArray
     at = np.concatenate([asked[_TOLD], _AROUND])
     values = np.concatenate([points[_TOLD] - asked[_TOLD], 0 * _AROUND])
     place = (np.arange(_GRID, dtype=np.float32) + 0.5) / _GRID
-    where = np.stack(np.meshgrid(place, place), -1).reshape(-1, 2)
+    where = np.asarray(np.stack(np.meshgrid(place, place), -1).reshape(-1, 2), np.float32)
     field = thin_plate(at, values, where, _SMOOTHING).reshape(_GRID, _GRID, 2)
     large = cv2.resize(np.ascontiguousarray(field), (size, size), interpolation=cv2.INTER_CUBIC)
     return np.asarray(large, np.float32)

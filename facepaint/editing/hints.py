@@ -84,10 +84,11 @@ def hint(
         size: pixels a side.
     """
     source, known, stretch = _source(points, asked, part, window, size)
-    at = align.apply(frame, source.reshape(-1, 2)).reshape(size, size, 2) - np.float32(0.5)
-    picture = cv2.remap(pixels, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    bright = np.asarray(picture, np.float32) * (known / 255)[..., None]
-    return Hint(bright, known, stretch)
+    at = align.apply(frame, source.reshape(-1, 2)).reshape(size, size, 2)
+    x, y = cv2.split(at - np.float32(0.5))
+    picture = cv2.remap(pixels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    bright = picture * (known / 255)[..., None]
+    return Hint(np.asarray(bright, np.float32), known, stretch)
 
 
 def _source(
@@ -98,26 +99,26 @@ def _source(
     told = list(_landmarks(part))
     had, wanted = in_window(points, window), in_window(asked, window)
     grid = (np.arange(_GRID, dtype=np.float32) + 0.5) / _GRID
-    places = np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2)
+    places = np.asarray(np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2), np.float32)
     moved = thin_plate(wanted[told], had[told] - wanted[told], places, _SMOOTHING)
-    shift = np.ascontiguousarray(moved.reshape(_GRID, _GRID, 2))
+    coarse = np.ascontiguousarray(moved.reshape(_GRID, _GRID, 2))
     # the determinant of the map's derivative: the source's area for each of the window's
-    down, right = (np.gradient(shift, 1 / _GRID, axis=a) for a in (0, 1))
+    down, right = (np.gradient(coarse, 1 / _GRID, axis=a) for a in (0, 1))
     area = (1 + right[..., 0]) * (1 + down[..., 1]) - right[..., 1] * down[..., 0]
     stretch = np.log(np.clip(area, np.exp(-_STRETCH_LIMIT), np.exp(_STRETCH_LIMIT)))
     torn = cv2.dilate(np.asarray(np.abs(stretch), np.float32), np.ones((3, 3), np.uint8))
     whole = np.clip((_TORN_AT - torn) / (_TORN_AT - _TORN_FROM), 0, 1)
-    shift, stretch, known = (
-        cv2.resize(np.asarray(f, np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
-        for f in (shift, stretch / _STRETCH_LIMIT, whole)
+    shift, stretched, known = (
+        np.asarray(cv2.resize(f.astype(np.float32), (size, size)), np.float32)
+        for f in (coarse, stretch / _STRETCH_LIMIT, whole)
     )
     pixel = (np.arange(size, dtype=np.float32) + 0.5) / size
-    place = np.stack(np.meshgrid(pixel, pixel), -1)
-    source = place + shift
+    place = np.asarray(np.stack(np.meshgrid(pixel, pixel), -1), np.float32)
+    source = np.asarray(place + shift, np.float32)
     if part.disc:
         source, known = _with_iris(source, place, known, (had, wanted), part)
-    flat = align.apply(window, source.reshape(-1, 2)).reshape(size, size, 2)
-    return flat, np.asarray(known, np.float32), np.asarray(stretch, np.float32)
+    flat = align.apply(window, source.reshape(-1, 2))
+    return flat.reshape(size, size, 2), known, stretched
 
 
 def _with_iris(
@@ -134,9 +135,9 @@ def _with_iris(
     inside = np.clip((new_radius - distance) * size / (2 * _SOFT) + 0.5, 0, 1)[..., None]
     carried = old + (place - new) * np.float32(old_radius / max(new_radius, 1e-6))
     opening = filled(eyes[0][list(part.outer)], size)
-    at = carried * np.float32(size) - np.float32(0.5)
-    seen = cv2.remap(opening, np.asarray(at, np.float32), None, cv2.INTER_LINEAR)
-    known = known * (1 - inside[..., 0]) + seen * inside[..., 0]
+    x, y = cv2.split(np.asarray(carried * np.float32(size) - np.float32(0.5), np.float32))
+    seen = cv2.remap(opening, x, y, cv2.INTER_LINEAR)
+    known = np.asarray(known * (1 - inside[..., 0]) + seen * inside[..., 0], np.float32)
     return np.asarray(source * (1 - inside) + carried * inside, np.float32), known
 
 

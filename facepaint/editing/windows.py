@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from facepaint import align
 from facepaint.face import (
@@ -140,7 +142,7 @@ def filled(polygon: FloatArray, size: int) -> FloatArray:
     corners = np.round((polygon * large - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)
     cv2.fillPoly(picture, [corners], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
     small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32) / 255
+    return np.asarray(np.asarray(small, np.float32) / 255, np.float32)
 
 
 def _circle(points: FloatArray) -> FloatArray:
@@ -166,7 +168,7 @@ def _disc(radius: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2), np.uint8)
 
 
-def mean_colour(window: FloatArray, told: Outlines, part: Part) -> FloatArray:
+def mean_colour(window: npt.NDArray[np.floating[Any]], told: Outlines, part: Part) -> FloatArray:
     """The mean colour of the lips, or of the iris, float32 [3], 0 to 1.
 
     Args:

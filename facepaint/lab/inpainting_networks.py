@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -73,14 +75,14 @@ class Inpainter(nn.Module):
 
 
 def _pairs(widths: tuple[int, ...]) -> list[tuple[int, int]]:
-    return list(zip(widths, widths[1:], strict=False))
+    return list(itertools.pairwise(widths))
 
 
 class OutlineCritic(nn.Module):
     """Judges windows beside their outlines by the features of a frozen network (Sauer et al. 2021).
 
-    maps: features at strides 4, 8, 16 and 32, of `channels` each; outlines [N, C, S, S]: for windows mask,
-    outer and inner. Returns one score a place for each scale, higher is more real.
+    maps: features at strides 4, 8, 16 and 32, of `channels` each; outlines [N, C, S, S]: for
+    windows mask, outer and inner. Returns one score a place for each scale, higher is more real.
     """
 
     def __init__(self, channels: tuple[int, ...], width: int = 64, outlines: int = 3) -> None:
@@ -99,6 +101,6 @@ class OutlineCritic(nn.Module):
     def forward(self, maps: list[Tensor], outlines: Tensor) -> list[Tensor]:
         """Scores [N, 1, h, w] of each scale."""
         return [
-            head(torch.cat([x, F.adaptive_avg_pool2d(outlines, x.shape[-2:])], 1))
+            head(torch.cat([x, F.adaptive_avg_pool2d(outlines, (x.shape[-2], x.shape[-1]))], 1))
             for head, x in zip(self.heads, maps, strict=False)
         ]

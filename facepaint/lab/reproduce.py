@@ -118,6 +118,7 @@ def _train(
     entry = lookup(table["method"])
     settings = recipe.settings(entry.settings, table)
     found = entry.data(settings, job.data)
+    assert entry.build is not None, "the study's methods train in steps"
     method = entry.build(settings, found)
     started = (run / loop.CHECKPOINT).exists()
     if not started or loop.read_checkpoint(run)["step"] < settings.steps:

@@ -100,9 +100,9 @@ class InpaintingSamples:
         colour = mean_colour(true.astype(np.float32) / 255, told, part)
         if colour_of is not None:
             colour = colour_of
-        colour = np.clip(colour + rng.normal(0, 0.015, 3), 0, 1)
-        known = np.asarray(blend[list(part.blendshapes)], np.float32)
-        known = known + rng.normal(0, 0.03, known.shape)
+        colour = np.asarray(np.clip(colour + rng.normal(0, 0.015, 3), 0, 1), np.float32)
+        known = blend[list(part.blendshapes)]
+        known = np.asarray(known + rng.normal(0, 0.03, known.shape), np.float32)
         if rng.random() < 0.1:
             known = known * 0
         maps = (told.mask, told.outer, told.inner, given.known, given.stretch)
@@ -155,11 +155,12 @@ class InpaintingSamples:
         """What a photo shows around a part, and the frame from crop units to its pixels."""
         at = _wider(window_frame(points, part))
         size = round(_ROOM * self._s.size)
-        return self.faces.window(j, at, size), align.invert(at) * np.float32(size)
+        frame: FloatArray = align.invert(at) * np.float32(size)
+        return self.faces.window(j, at, size), frame
 
     def _changed(self, rng: np.random.Generator, i: int) -> FloatArray:
         """Landmarks of face i with the expression of another face, [478, 2]."""
-        points = self.faces.landmarks[i]
+        points: FloatArray = self.faces.landmarks[i]
         if self._linear is None:
             return points
         k = int(rng.integers(len(self.faces)))
@@ -204,7 +205,8 @@ def _aside(points: FloatArray, part: Part) -> FloatArray:
 
 def _even(values: FloatArray) -> FloatArray:
     """Odds that make bins of equal width equally likely, but for the rarest, at most 8 to 1."""
-    edges = np.linspace(*np.percentile(values, [1, 99]), _BINS + 1)
+    low, high = (float(v) for v in np.percentile(values, [1, 99]))
+    edges = np.linspace(low, high, _BINS + 1)
     bins = np.clip(np.digitize(values, edges) - 1, 0, _BINS - 1)
     counts = np.bincount(bins, minlength=_BINS)
     odds = counts.max() / np.maximum(counts[bins], 1)

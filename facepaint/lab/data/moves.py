@@ -23,12 +23,21 @@ _BONY = sorted({*FACE_OVAL, *STILL})  # what no muscle moves while the mouth is 
 
 
 class Labelled(Protocol):
-    """Photos of people with expressions, as a FaceSet or a WindowSet."""
+    """Photos of people with expressions, as FaceSet and CloseUps have them."""
 
     @property
     def subjects(self) -> npt.NDArray[np.str_]: ...
     @property
     def expressions(self) -> npt.NDArray[np.int8]: ...
+
+
+class Scored(Labelled, Protocol):
+    """Photos whose blendshapes and sets are known too."""
+
+    @property
+    def blendshapes(self) -> FloatArray: ...
+    @property
+    def sources(self) -> npt.NDArray[np.str_]: ...
 
 
 Pairs = list[npt.NDArray[np.intp]]
@@ -135,7 +144,7 @@ def _from_neutral(faces: FaceSet, group: npt.NDArray[np.intp], e: int) -> list[F
     return [_laid(first, faces.landmarks[i]) - rest for i in shown]
 
 
-def expression_targets(faces: FaceSet, chosen: npt.NDArray[np.bool_]) -> FloatArray:
+def expression_targets(faces: Scored, chosen: npt.NDArray[np.bool_]) -> FloatArray:
     """The blendshapes of each of EXPRESSIONS, float32 [7, 52]; sets count alike.
 
     Neutral is the mean of the neutral photos; of the others it is the mean of the stronger half,

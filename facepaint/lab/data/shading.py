@@ -102,8 +102,8 @@ def moved_crop(
     flow = flow_between(points, asked, SHADE_FLOW)
     large = cv2.resize(flow, (size, size), interpolation=cv2.INTER_CUBIC) * size
     y, x = np.mgrid[:size, :size].astype(np.float32)
-    at = large + np.dstack([x, y])
-    moved = cv2.remap(before, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    at_x, at_y = x + large[..., 0], y + large[..., 1]
+    moved = cv2.remap(before, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.uint8), flow
 
 

@@ -176,7 +176,7 @@ def mean_score(scores: list[Tensor], mask: Tensor) -> Tensor:
     """The sum over scales of the mean score where the mask is."""
     terms = []
     for x in scores:
-        weight = F.adaptive_avg_pool2d(mask, x.shape[-2:])
+        weight = F.adaptive_avg_pool2d(mask, (x.shape[-2], x.shape[-1]))
         terms.append((x.float() * weight).sum() / weight.sum().clamp(min=1e-6))
     return torch.stack(terms).sum()
 

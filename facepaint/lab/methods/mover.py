@@ -88,7 +88,8 @@ class Mover(nn.Module):
 
     def forward(self, change: Tensor) -> Tensor:
         """From features of a change, float [N, 110], to moves [N, 478, 2]."""
-        return (change @ self.moves).unflatten(1, (LANDMARKS, 2))
+        moved: Tensor = change @ self.moves
+        return moved.reshape(-1, LANDMARKS, 2)
 
 
 class _Pairs(NamedTuple):
@@ -250,7 +251,7 @@ def on_card(settings: MoverSettings, faces: CloseUps) -> dict[str, Any]:
     made = {
         name: [round(float(v), 4) for v in values]
         for name, values in zip(EXPRESSIONS, targets, strict=True)
-        if values.any()
+        if name == "neutral" or values.any()  # all others are told apart from neutral
     }
     return {
         "expressions": made,

@@ -8,6 +8,7 @@ expression mapping with ratio images").
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,7 +186,7 @@ class Shader(nn.Module):
             nn.Linear(TOLD, code), nn.SiLU(), nn.Linear(code, code), nn.SiLU()
         )
         self.stem = conv(16 * 3 + 2, widths[0])
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(itertools.pairwise(widths))
         self.down = nn.ModuleList(Block(w, w, 1, code) for w in widths[:-1])
         self.shrink = nn.ModuleList(conv(a, b, 3, 2) for a, b in pairs)
         self.middle = nn.ModuleList(Block(widths[-1], widths[-1], 1, code) for _ in range(3))
@@ -194,6 +195,7 @@ class Shader(nn.Module):
         self.norm = norm(widths[0])
         self.head = conv(widths[0], 16 * 3)
         nn.init.normal_(self.head.weight, std=1e-3)
+        assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
 
     def forward(self, moved: Tensor, flow: Tensor, told: Tensor) -> Tensor:
