@@ -30,7 +30,6 @@ from facepaint.encode import write
 from facepaint.errors import FacePaintError, NoFaceError, PhotoError
 from facepaint.files import whole_lines
 from facepaint.models import folder_of, taking_part
-from facepaint.names import DEFAULT_METHOD
 from facepaint.photo import FORMATS, Photo
 
 if TYPE_CHECKING:
@@ -243,7 +242,7 @@ def _asked(job: Job) -> Line:
 
 def _networks(job: Job) -> dict[str, str]:
     """By name the sha256 of the networks with which a job would be done now."""
-    return taking_part(folder_of(job.weights), job.method or DEFAULT_METHOD)
+    return taking_part(folder_of(job.weights), job.method)
 
 
 def hashed(data: bytes) -> str:

@@ -28,6 +28,7 @@ _NEAR, _AROUND = 2, 3.0  # pixels of 128: how far that is looked for, and how so
 # The crop's side in pixels, up to which the best sampling costs little, and from which on detail is
 # worth four times the work; between them it would make an edit a third slower.
 _SMALL, _LARGE = 256, 512
+_GREY_BELOW = 1.5  # levels: mean distance of channels from their mean, of a crop without colour
 
 
 def composite(
@@ -35,21 +36,19 @@ def composite(
     frame: FloatArray,
     strokes: Strokes,
     mask: FloatArray,
-    detail: FloatArray | None = None,
     crop: Pixels | None = None,
 ) -> None:
     """Apply `strokes` under `mask` [S, S] to `pixels`, uint8 [H, W, 3] RGB, in place.
 
     frame: from crop units to photo pixels. crop: that of `frame`, [S, S, 3], where the caller has
-    it; else it is cut out anew. detail: what is added to the paint, over the crop,
-    [D, D, 3] with D at least S, -1 to 1. Strokes of zeros leave every bit as it was.
+    it; else it is cut out anew. Strokes of zeros leave every bit as it was.
     """
     rows, columns = touched(frame, mask, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
     if crop is None:
         crop = align.crop(pixels, frame, mask.shape[0])
-    fields = _fields(crop, frame, strokes, mask, detail)
+    fields = _fields(crop, frame, strokes, mask)
     ends = [*range(rows.start, rows.stop, _STRIP), rows.stop]
     strips = [slice(*two) for two in itertools.pairwise(ends)]
     # each is made of the photo as it was, so that none is written before all are made
@@ -59,12 +58,18 @@ def composite(
 
 
 class _Fields(NamedTuple):
-    """Strokes under their mask, as they are enlarged, both [S, S, ·] or larger: from how many of
+    """Strokes under their mask, as they are enlarged, both [S, S, ·]: from how many of
     the photo's pixels away a pixel comes, how far paint hides it, and the mask itself, 4 channels;
     and what is added to what is not hidden, light and paint, in levels, -255 to 255."""
 
     moved: FloatArray
     added: FloatArray
+
+
+def is_grey(crop: Pixels) -> bool:
+    """Whether a crop has no colour, but for what JPEG leaves."""
+    channels = crop[::2, ::2].astype(np.float32)  # every second pixel of every second row will do
+    return bool(np.abs(channels - channels.mean(-1, keepdims=True)).mean() < _GREY_BELOW)
 
 
 def hidden(strokes: Strokes, mask: FloatArray) -> FloatArray:
@@ -81,13 +86,7 @@ def hidden(strokes: Strokes, mask: FloatArray) -> FloatArray:
     return np.asarray(cover * smoothstep(near, _ADDED, _HIDING), np.float32)
 
 
-def _fields(
-    crop: Pixels,
-    frame: FloatArray,
-    strokes: Strokes,
-    mask: FloatArray,
-    detail: FloatArray | None,
-) -> _Fields:
+def _fields(crop: Pixels, frame: FloatArray, strokes: Strokes, mask: FloatArray) -> _Fields:
     """Light is added, not multiplied with: what a shade makes of the crop, whose pixels are large,
     leaves the grain of the skin as it was, where a gain would take it away with the light.
 
@@ -103,10 +102,6 @@ def _fields(
     bare = strokes.mask * mask - cover  # where paint is laid and hides nothing
     added = light + cover[..., None] * (painted - light)
     added += bare[..., None] * (painted - under - light)
-    if detail is not None and detail.any():  # both alike, so that they go on making up a whole
-        size = detail.shape[:2]
-        moved, added = (cv2.resize(x, size, interpolation=cv2.INTER_CUBIC) for x in (moved, added))
-        added = added + 255 * moved[..., 2:3] * detail
     return _Fields(np.asarray(moved, np.float32), np.asarray(added, np.float32))
 
 

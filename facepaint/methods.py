@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.change import depth_of_shade, named, parts
-from facepaint.composite import composite
+from facepaint.change import change, depth_of_shade, named, parts
+from facepaint.composite import composite, is_grey
 from facepaint.edit import Edit, unknown
 from facepaint.errors import EditError
 from facepaint.face import OUTER_LIPS, Face, FloatArray
-from facepaint.models import Model, open_model, read_manifest
+from facepaint.models import Model, open_model
 from facepaint.motion import Motion, motion, warped
-from facepaint.names import BLENDSHAPES, DEFAULT_METHOD, EXPRESSIONS
+from facepaint.names import BLENDSHAPES, EXPRESSIONS
 from facepaint.segment import region_mask, smoothstep, visible_face
 from facepaint.strokes import Strokes
 
@@ -56,6 +56,20 @@ class Method(Protocol):
             EditError: if the method cannot do what is asked.
         """
 
+    def wanted(self, face: Face, edit: Edit) -> FloatArray | None:
+        """Say which blendshapes an edit asks for.
+
+        Args:
+            face: as it was read.
+            edit: what is asked of it.
+
+        Returns:
+            float32 [52], 0 to 1; None of a method that knows expressions by name alone.
+
+        Raises:
+            EditError: if the method cannot do what is asked.
+        """
+
 
 class StrokesMethod:
     """A method that answers a crop with strokes, which are composited onto the photo."""
@@ -77,6 +91,10 @@ class StrokesMethod:
         """The strokes for a crop uint8 [128, 128, 3] RGB of the face, as `align.align` lays it,
         None where the edit asks for no change. Raises EditError for what the method cannot do."""
         raise NotImplementedError
+
+    def wanted(self, face: Face, edit: Edit) -> FloatArray | None:
+        """As of `Method`; None unless a method says otherwise."""
+        return None
 
     def paint(self, pixels: Pixels, face: Face, edit: Edit) -> bool:
         """As of `Method`."""
@@ -112,10 +130,7 @@ class PainterNetwork(StrokesMethod):
         self._targets = {n: np.array(v, np.float32) for n, v in expressions.items()}
 
     def __call__(self, crop: npt.NDArray[np.uint8], face: Face, edit: Edit) -> Strokes | None:
-        if edit.to is not None and edit.to not in self._targets:
-            raise EditError(
-                f"these weights make a face {' or '.join(known_to(self))}, not {edit.to}"
-            )
+        self._check(edit)
         have, by_network, by_rig = parts(edit, face, self._targets)
         first, frame = None, align.align(face.landmarks)
         points = align.apply(align.invert(frame), face.landmarks)
@@ -131,12 +146,23 @@ class PainterNetwork(StrokesMethod):
         then = self._painted(crop, asked.astype(np.float32), dark, depth_of_shade(edit))
         return then if first is None else _both(first, then)
 
+    def wanted(self, face: Face, edit: Edit) -> FloatArray | None:
+        """As of `Method`."""
+        self._check(edit)
+        return face.blendshapes + change(edit, face, self._targets)
+
+    def _check(self, edit: Edit) -> None:
+        if edit.to is not None and edit.to not in self._targets:
+            raise EditError(
+                f"these weights make a face {' or '.join(known_to(self))}, not {edit.to}"
+            )
+
     def _painted(self, crop: Pixels, asked: FloatArray, dark: FloatArray, depth: float) -> Strokes:
         """What the network makes of a crop. dark [S, S]: where faint paint may darken; depth: how
         many times as dark the shade is."""
         out = self._model(crops=crop[None], change=asked[None])
         strokes = {name: np.asarray(value[0], np.float32) for name, value in out.items()}
-        if _is_grey(crop):  # what is painted into a grey photo is grey
+        if is_grey(crop):  # what is painted into a grey photo is grey
             strokes["paint"] = np.repeat(strokes["paint"].mean(-1, keepdims=True), 3, -1)
         strokes["paint"] = _without_smudges(strokes, dark)
         strokes["shade"] = _lit(crop, strokes, depth)
@@ -202,12 +228,6 @@ def _both(first: Strokes, then: Strokes) -> Strokes:
     return Strokes(flow, mask, paint / np.maximum(mask, 1e-3)[..., None], then.shade)
 
 
-def _is_grey(crop: npt.NDArray[np.uint8]) -> bool:
-    """Whether the crop has no colour, but for what JPEG leaves."""
-    channels = crop[::2, ::2].astype(np.float32)  # every second pixel of every second row will do
-    return bool(np.abs(channels - channels.mean(-1, keepdims=True)).mean() < 1.5)
-
-
 class CycleGANNetwork(StrokesMethod):
     """The study's CycleGAN (`facepaint train cyclegan`): happy and neutral, for comparison. It has
     no flow; what it draws anew is laid over the face where it differs from it."""
@@ -241,12 +261,6 @@ METHODS: dict[str, Callable[[Path], Method]] = {
     "painter": PainterNetwork,
     "cyclegan": CycleGANNetwork,
 }
-
-
-def default_method(folder: Path) -> str:
-    """The method that a folder of weights is for."""
-    held = read_manifest(folder)
-    return DEFAULT_METHOD if "mover" in held or "painter" not in held else "painter"
 
 
 def lookup(name: str) -> Callable[[Path], Method]:

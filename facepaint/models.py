@@ -163,14 +163,51 @@ def read_manifest(folder: Path = WEIGHTS) -> dict[str, dict[str, str]]:
     return manifest
 
 
-# By method the networks that it takes beside the reader.
+# By method the networks that it takes beside the reader; a method that is not here has one, of its
+# own name.
 NETWORKS = {"repaint": ("mover", "mouth", "eye", "shade", "visibility")}
 
 
-def taking_part(folder: Path = WEIGHTS, method: str = DEFAULT_METHOD) -> dict[str, str]:
-    """By name the sha256 of the networks that make an edit; WeightsError as of `read_manifest`."""
+def files_of(folder: Path, method: str) -> dict[str, Path]:
+    """Find the files of the networks that a method takes beside the reader.
+
+    Args:
+        folder: of weights.
+        method: by name.
+
+    Returns:
+        Files by the name of the network; only of those that the manifest names.
+
+    Raises:
+        WeightsError: as of `read_manifest`.
+    """
+    held = read_manifest(folder)
+    names = NETWORKS.get(method, (method,))
+    return {n: folder / Path(held[n]["file"]).name for n in names if n in held}
+
+
+def default_method(folder: Path) -> str:
+    """Name the method that a folder of weights is for; WeightsError as of `read_manifest`."""
+    held = read_manifest(folder)
+    return DEFAULT_METHOD if "mover" in held or "painter" not in held else "painter"
+
+
+def taking_part(folder: Path = WEIGHTS, method: str | None = None) -> dict[str, str]:
+    """Name the networks that make an edit.
+
+    Args:
+        folder: of weights.
+        method: by name; None for the one that the weights are for.
+
+    Returns:
+        The sha256 of each network's file, by the network's name.
+
+    Raises:
+        WeightsError: as of `read_manifest`.
+    """
+    method = method or default_method(folder)
     manifest, reader = read_manifest(folder), read_manifest(home_of_reader(folder))["reader"]
-    own = {n: manifest[n]["sha256"] for n in NETWORKS.get(method, (method,)) if n in manifest}
+    own = {n: manifest[n]["sha256"] for n in files_of(folder, method)}
     return {"reader": reader["sha256"]} | own
 
 

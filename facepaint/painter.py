@@ -17,8 +17,8 @@ from facepaint.edit import Edit
 from facepaint.errors import EditError, NoFaceError
 from facepaint.face import Face, FloatArray
 from facepaint.mark import mark_of, merged
-from facepaint.methods import Method, default_method, known_to, lookup
-from facepaint.models import folder_of, home_of_reader, open_model, taking_part
+from facepaint.methods import Method, known_to, lookup
+from facepaint.models import default_method, folder_of, home_of_reader, open_model, taking_part
 from facepaint.photo import Photo, Source
 from facepaint.read import read, reread
 from facepaint.xmp import without_pictures

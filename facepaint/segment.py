@@ -86,14 +86,28 @@ def _outlines(points: FloatArray, region: str) -> list[tuple[FloatArray, float]]
     return [(np.array([[-1, low], [2, low], [2, high], [-1, high]], np.float32), 0.0)]
 
 
-def visible_face(face: Face, frame: FloatArray, size: int = CROP) -> FloatArray:
-    """The mask of a face in the crop of `frame`, without what its detector saw before it.
+def visible_face(
+    face: Face, frame: FloatArray, size: int = CROP, asked: FloatArray | None = None
+) -> FloatArray:
+    """The mask of a face in a crop, without what its detector saw before it.
 
     A detector's mask is coarse at the face's own border, so only what lies well inside the oval
     and is wider than a few pixels of the crop is taken for something before the face.
+
+    Args:
+        face: as it was read.
+        frame: float [2, 3], from crop units to the photo's pixels.
+        size: pixels a side of the result.
+        asked: float [478, 2], landmarks after an edit, crop units: the mask holds the face as it
+            is and as it will be. None for the face as it is.
+
+    Returns:
+        float32 [size, size], 0 to 1.
     """
     points = align.apply(align.invert(frame), face.landmarks)
     mask = face_mask(points, size)
+    if asked is not None:
+        mask = np.maximum(mask, face_mask(asked, size))
     if not isinstance(face.box, MaskedBox):
         return mask
     oval = np.zeros((size, size), np.uint8)

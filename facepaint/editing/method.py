@@ -11,14 +11,14 @@ import numpy.typing as npt
 from facepaint import align
 from facepaint.edit import Edit
 from facepaint.editing.mover import Mover
-from facepaint.editing.plan import plan
+from facepaint.editing.plan import Plan, plan
 from facepaint.editing.repaint import Change, repaint
 from facepaint.errors import EditError
-from facepaint.face import Face
+from facepaint.face import Face, FloatArray
 from facepaint.face_model import pose_of
 from facepaint.models import NETWORKS, Model, open_model, read_manifest
 from facepaint.names import EXPRESSIONS
-from facepaint.segment import face_mask, region_mask, visible_face
+from facepaint.segment import region_mask, visible_face
 
 _FIELD = 128  # places a side of the mask
 _REDUCED_FROM, _REDUCED_TO = 45.0, 65.0  # degrees of yaw between which an edit fades to nothing
@@ -57,24 +57,49 @@ class MoveAndRepaint:
 
     def paint(self, pixels: npt.NDArray[np.uint8], face: Face, edit: Edit) -> bool:
         """As of `facepaint.methods.Method`."""
-        targets = self._mover.targets
-        if edit.to is not None and edit.to not in targets:
-            known = " or ".join(n for n in EXPRESSIONS if n in targets)
-            raise EditError(f"these weights make a face {known}, not {edit.to}")
-        asked = plan(edit, face, targets)
-        frame = align.align(face.landmarks)
-        points = align.apply(align.invert(frame), face.landmarks)
-        kept = _kept_at(abs(pose_of(points).yaw))
-        if asked.asks_nothing or not kept:
+        change = self.change(face, edit)
+        if change is None:
             return False
-        moved = self._mover(points, *asked)
-        moved = np.asarray(points + kept * (moved - points), np.float32)
-        change = Change(points, moved, asked.have, asked.want, asked.name)
-        mask = np.maximum(visible_face(face, frame, _FIELD), face_mask(moved, _FIELD))
+        frame = align.align(face.landmarks)
+        mask = visible_face(face, frame, _FIELD, change.asked)
         if edit.regions:
             mask = mask * region_mask(face, frame, edit.regions, _FIELD)
         repaint(pixels, frame, change, self._networks, mask)
         return True
+
+    def wanted(self, face: Face, edit: Edit) -> FloatArray | None:
+        """As of `facepaint.methods.Method`."""
+        return self._plan(face, edit).want
+
+    def change(self, face: Face, edit: Edit) -> Change | None:
+        """Say what is to become of a face.
+
+        Args:
+            face: as it was read.
+            edit: what is asked of it.
+
+        Returns:
+            Landmarks and blendshapes as they are and as they are asked for; None where the face is
+            to stay as it is, or is turned too far to be edited.
+
+        Raises:
+            EditError: if the weights do not know the expression.
+        """
+        asked = self._plan(face, edit)
+        points = align.apply(align.invert(align.align(face.landmarks)), face.landmarks)
+        kept = _kept_at(abs(pose_of(points).yaw))
+        if asked.asks_nothing or not kept:
+            return None
+        moved = self._mover(points, *asked)
+        moved = np.asarray(points + kept * (moved - points), np.float32)
+        return Change(points, moved, asked.have, asked.want, asked.name)
+
+    def _plan(self, face: Face, edit: Edit) -> Plan:
+        targets = self._mover.targets
+        if edit.to is not None and edit.to not in targets:
+            known = " or ".join(n for n in EXPRESSIONS if n in targets)
+            raise EditError(f"these weights make a face {known}, not {edit.to}")
+        return plan(edit, face, targets)
 
 
 def _kept_at(yaw: float) -> float:

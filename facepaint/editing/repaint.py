@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.composite import enlarge, touched
+from facepaint.composite import enlarge, is_grey, touched
 from facepaint.editing.flow import flow_between
 from facepaint.editing.hints import hint
 from facepaint.editing.windows import (
@@ -84,6 +84,17 @@ def repaint(
         _shade(pixels, frame, change, networks["shade"], mask)
     for part in (*EYES, MOUTH):
         _repaint_part(pixels, before, frame, change, part, networks[part.name], mask)
+    if is_grey(align.crop(before, frame)):
+        _take_colour_away(pixels, before, frame, mask)
+
+
+def _take_colour_away(pixels: Pixels, before: Pixels, frame: FloatArray, mask: FloatArray) -> None:
+    """Make grey what was painted into a grey photo."""
+    place = touched(frame, mask, pixels.shape)
+    painted = pixels[place]
+    grey = np.rint(painted.mean(-1, keepdims=True)).astype(np.uint8)
+    changed = (painted != before[place]).any(-1, keepdims=True)
+    pixels[place] = np.where(changed, grey, painted)
 
 
 def _move(
@@ -93,11 +104,10 @@ def _move(
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
     shift = cv2.transform(flow, np.ascontiguousarray(frame[:, :2]))
-    large = enlarge(shift, frame, rows, columns)
-    y, x = np.mgrid[rows, columns].astype(np.float32)
-    at = large + np.dstack([x, y])
-    moved = cv2.remap(before, at, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
-    changes = (np.abs(large) > 1e-3).any(-1)[..., None]
+    large = enlarge(np.asarray(shift, np.float32), frame, rows, columns)
+    y, x = np.mgrid[rows, columns].astype(np.float32) + large.transpose(2, 0, 1)[::-1]
+    moved = cv2.remap(before, x, y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+    changes = (np.abs(large) > 1e-3).any(-1, keepdims=True)
     pixels[rows, columns] = np.where(changes, moved, before[rows, columns])
 
 
@@ -116,7 +126,7 @@ def _shade(
     large = enlarge(gain * inside[..., None], frame, rows, columns)
     light = pixels[rows, columns] * np.exp(large)
     lit = np.clip(np.rint(light), 0, 255).astype(np.uint8)
-    changed = (np.abs(large) > 1e-3).any(-1)[..., None]
+    changed = (np.abs(large) > 1e-3).any(-1, keepdims=True)
     pixels[rows, columns] = np.where(changed, lit, pixels[rows, columns])
 
 
@@ -145,7 +155,7 @@ def _repaint_part(
     source, source_frame, colour = _source(before, frame, change.points, part, size)
     given = hint(source, source_frame, change.points, change.asked, part, window, size)
     maps = np.stack([told.mask, told.outer, told.inner, given.known, given.stretch], -1)
-    numbers = told_blendshapes(change.want, part, mirrored_blendshapes())
+    numbers = told_blendshapes(change.want, part, list(mirrored_blendshapes()))
     painted = network(
         window=seen[None],
         maps=maps[None].astype(np.float32),

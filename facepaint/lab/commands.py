@@ -28,7 +28,7 @@ from facepaint.lab.data.split import SPLIT
 from facepaint.lab.export import export as export_run
 from facepaint.lab.export import write_card
 from facepaint.lab.features import VGG
-from facepaint.lab.graph import network_hash
+from facepaint.lab.graph import network_hash, networks_hash
 from facepaint.lab.measure.summary import as_text, parts
 from facepaint.lab.methods import METHODS as TRAINED
 from facepaint.lab.methods import lookup, of_run
@@ -39,6 +39,8 @@ from facepaint.methods import METHODS, known_to
 from facepaint.methods import lookup as lookup_method
 from facepaint.models import (
     SETS,
+    default_method,
+    files_of,
     folder_of,
     home_of_reader,
     open_file,
@@ -47,7 +49,6 @@ from facepaint.models import (
     taking_part,
     write_entry,
 )
-from facepaint.names import DEFAULT_METHOD
 from facepaint.painter import NO_FACE, Painter
 from facepaint.photo import Metadata, Photo
 from facepaint.segment import face_mask
@@ -199,14 +200,23 @@ JUDGE, EMBEDDER = "vgg16-hed", "dlib"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What to measure, and by what. model: an exported network, None for the `method` of the folder
-    `weights` (None: those that ship). targets: expressions, () for all that the method knows and
-    the data can judge. features: of the judge, None for JUDGE. embedder: of the identity, "none"
-    for none, None for EMBEDDER. inception: a file of Inception's weights. third: the folder of the
-    third judge's weights, None to ask none. limit: faces of each set."""
+    """What to measure, and by what.
+
+    Attributes:
+        model: An exported network; None for the `method` of the folder `weights`.
+        method: Name of the method or network; None for the method that the weights are for.
+        weights: Folder of weights; None for those that ship.
+        targets: Expressions; () for all that the method knows and the data can judge.
+        data: Folder of photos; None for the environment's.
+        features: Of the judge; None for JUDGE.
+        embedder: Of the identity, "none" for none; None for EMBEDDER.
+        inception: File of Inception's weights.
+        third: Folder of the third judge's weights; None to ask none.
+        limit: Faces of each set.
+    """
 
     model: str | None = None
-    method: str = DEFAULT_METHOD
+    method: str | None = None
     weights: str | None = None
     targets: tuple[str, ...] = ()
     data: str | None = None
@@ -217,6 +227,15 @@ class Evaluation:
     limit: int = 40
 
 
+def _adopted(asked: Evaluation | Blind, folder: str) -> tuple[str, Path]:
+    """The method that is asked for and its folder of weights; an exported model goes into
+    `folder`."""
+    if asked.model is not None:
+        return adopt(asked.model, folder), Path(folder)
+    weights = folder_of(asked.weights)
+    return asked.method or default_method(weights), weights
+
+
 def evaluate(
     asked: Evaluation, out: str | None = None, listen: loop.Listener | None = None
 ) -> tuple[Path, dict[str, Any]]:
@@ -224,9 +243,7 @@ def evaluate(
     entry measures. Writes metrics.json and report.html, and of edits rows.jsonl too, into `out`
     (runs/measured-NAME by default); returns that folder and the numbers."""
     with TemporaryDirectory() as folder:
-        name, weights = asked.method, folder_of(asked.weights)
-        if asked.model is not None:
-            name, weights = adopt(asked.model, folder), Path(folder)
+        name, weights = _adopted(asked, folder)
         home = Path(out or f"runs/measured-{name}")
         if name in METHODS or name not in TRAINED:
             numbers = _of_edits(asked, name, weights, home, listen)
@@ -242,7 +259,7 @@ class Blind:
 
     Attributes:
         model: An exported network; None for the `method` of the folder `weights`.
-        method: Name of the method that edits.
+        method: Name of the method that edits; None for the one that the weights are for.
         weights: Folder of weights; None for those that ship.
         to: The expression, one of EXPRESSIONS.
         data: Folder of photos; None for the environment's.
@@ -252,7 +269,7 @@ class Blind:
     """
 
     model: str | None = None
-    method: str = DEFAULT_METHOD
+    method: str | None = None
     weights: str | None = None
     to: str = "happy"
     data: str | None = None
@@ -283,9 +300,7 @@ def blind(asked: Blind, out: str, listen: loop.Listener | None = None) -> dict[s
     if asked.count < 2 or asked.count % 2:
         raise LabError(f"{asked.count} portraits have no two halves; give an even count")
     with TemporaryDirectory() as folder:
-        name, weights = asked.method, folder_of(asked.weights)
-        if asked.model is not None:
-            name, weights = adopt(asked.model, folder), Path(folder)
+        name, weights = _adopted(asked, folder)
         painter = Painter(weights, name)
         if asked.to not in painter.expressions:
             known = ", ".join(painter.expressions)
@@ -355,18 +370,18 @@ def _of_edits(
     reader = open_model("reader", home_of_reader(weights))
     others = judge.others(features, faces, labels, third)
     tools = measured.Tools(method, reader, fitted, embed, others)
-    network = weights / read_manifest(weights)[name]["file"]
-    depends = {"network": network_hash(network), "judge": features, "identity": embedder}
+    files = list(files_of(weights, name).values())
+    depends = {"network": networks_hash(files), "judge": features, "identity": embedder}
     for other in measured.OTHERS:
         depends[f"{other}_judge"] = others[other].features if other in others else "none"
     rows = measured.measure(faces, tools, chosen, home, asked.limit, listen, depends)
     numbers = summary.report(faces, rows, tools, embedder, distance, listen)
     numbers |= {"network": depends["network"], "limit": asked.limit}
-    if measured.targets_of(method) is not None:
+    if measured.asks_blendshapes(method):
         measuring = open_model("reader", folder_of(SETS[0]))  # in no loss of what ships
         numbers["muscles"] = muscles.measure(faces, method, (reader, measuring), listen)
     times = {"clock": "processor"} | cost.of_method(method, clock=cost.PROCESSOR)
-    numbers["cost"] = cost.machine() | times | cost.arithmetic(network)
+    numbers["cost"] = cost.machine() | times | cost.arithmetic_of(files)
     numbers["cost"] |= cost.fresh_process(name, weights)
     numbers = rounded(numbers)
     report.write(home, faces, tools, rows, numbers, listen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,19 @@ def network_hash(path: Path) -> str:
     model = onnx.load(str(path))
     del model.metadata_props[:]
     return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+
+
+def networks_hash(paths: Sequence[Path]) -> str:
+    """Hash all networks of a method together, without their cards.
+
+    Args:
+        paths: of exported networks, in the method's order.
+
+    Returns:
+        `network_hash` of a single network; of several, the sha256 of all their hashes.
+    """
+    hashes = [network_hash(path) for path in paths]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 class Graph(nn.Module):

@@ -56,6 +56,10 @@ _COSTS = (
 )
 
 
+# where what asks for the moves of muscles is written down
+_SOURCES = {"rig": "../../facepaint/rig.py", "mover": "../../facepaint/editing/mover.py"}
+
+
 def page(every: Mapping[str, Mapping[str, Any]]) -> str:
     """The page of networks by name."""
     parts = [_HEAD]
@@ -115,9 +119,10 @@ def _of_edits(numbers: Mapping[str, Any]) -> list[str]:
 
 def _of_muscles(found: Mapping[str, Any]) -> list[str]:
     """Every slider in a line; of one of a pair alone, both sides."""
+    by = found.get("moved_by", "rig")
     heads = {
-        "reached": "reached, 1 = as far as the rig says",
-        "size": "the rig's move",
+        "reached": f"reached, 1 = as far as the {by} says",
+        "size": f"the {by}'s move",
         "astray": "moved elsewhere",
         "reached_alone": "one side alone: reached",
         "other_side": "its other side",
@@ -126,7 +131,7 @@ def _of_muscles(found: Mapping[str, Any]) -> list[str]:
     rows = {n: [f"{v[k]:.2f}" if k in v else "" for k in heads] for n, v in lines.items()}
     said = (
         f"Each muscle, or pair, raised by {found['raised_by']} on {found['faces']} neutral faces:"
-        " how far landmarks went along the [rig's](../../facepaint/rig.py) move. Sizes in"
+        f" how far landmarks went along the [{by}'s]({_SOURCES[by]}) move. Sizes in"
         " hundredths of the irises' distance, read by the free weights' reader, whose noise counts"
         " as moved elsewhere."
     )

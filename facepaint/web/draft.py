@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from facepaint.change import Targets, change
 from facepaint.edit import Edit
 from facepaint.face import Face, FloatArray
+from facepaint.methods import Method
 from facepaint.names import BLENDSHAPES, PAIRS
 from facepaint.photo import Photo
 
@@ -108,14 +108,12 @@ def value_of(wish: Wish, name: str) -> Any:
     return wish.get(name, default)
 
 
-def muscles(face: Face, wish: Wish, targets: Targets) -> FloatArray:
-    """The face's blendshapes, float32 [52], as its wish would have them at full strength; where
-    nothing is asked, as they were read."""
+def muscles(face: Face, wish: Wish, method: Method) -> FloatArray:
+    """The face's blendshapes, float32 [52], as its wish would have them at full strength; as they
+    were read where nothing is asked or the method knows expressions by name alone."""
     edit = edit_of(wish)
-    if edit is None:
-        return face.blendshapes
-    have = face.blendshapes + change(replace(edit, strength=1.0), face, targets)
-    return np.asarray(have, np.float32)
+    wanted = None if edit is None else method.wanted(face, replace(edit, strength=1.0))
+    return face.blendshapes if wanted is None else wanted
 
 
 def singles(muscle: str, side: str) -> tuple[str, ...]:

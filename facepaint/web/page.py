@@ -20,7 +20,7 @@ from gradio.themes import Base, colors, sizes
 from facepaint.edit import STRONGEST, Edit
 from facepaint.errors import FacePaintError
 from facepaint.face import Face
-from facepaint.names import BLENDSHAPES, DEFAULT_METHOD, GROUPS, PAIRS, REGIONS
+from facepaint.names import BLENDSHAPES, GROUPS, PAIRS, REGIONS
 from facepaint.web import words
 from facepaint.web.draft import NOTHING, SIDES, Reference, level, muscles, value_of
 from facepaint.web.gate import Slots
@@ -88,10 +88,8 @@ def build(bench: Bench, slots: Slots, shelf: Shelf, has_example: bool) -> Any:
 class _Page:
     def __init__(self, bench: Bench, slots: Slots, shelf: Shelf, has_example: bool) -> None:
         self._bench, self._slots, self._shelf = bench, slots, shelf
-        card = bench.painter.cards.get(DEFAULT_METHOD, {})
-        self._targets = card.get(
-            "expressions"
-        )  # what muscles an expression moves, if it is so made
+        # a method whose expressions have blendshapes moves muscles
+        self._has_muscles = isinstance(bench.painter.method.card["expressions"], dict)
         self._controls: dict[str, Any] = {}  # by the name of Edit's field
         self._muscles: dict[str, Any] = {}
         with gr.Blocks(
@@ -148,7 +146,7 @@ class _Page:
         )
 
     def _lay_out_set(self, field: Field[Any]) -> None:
-        with gr.Group(elem_id="muscles", visible=isinstance(self._targets, dict)):
+        with gr.Group(elem_id="muscles", visible=self._has_muscles):
             self._side = gr.Radio(
                 [(s.lower() if s in SIDES[1:] else s, s) for s in SIDES],
                 value=SIDES[0],
@@ -239,15 +237,10 @@ class _Page:
         return settled + self._levels(opened, first, wish)
 
     def _levels(self, opened: Open, first: int | None, wish: Any) -> list[Any]:
-        if first is None or not isinstance(self._targets, dict):
+        if first is None or not self._has_muscles:
             return [gr.skip() for _ in self._muscles]
-        values = muscles(opened.draft.faces[first], wish, self._numbers())
+        values = muscles(opened.draft.faces[first], wish, self._bench.painter.method)
         return [level(values, name, opened.side) for name in self._muscles]
-
-    def _numbers(self) -> Any:
-        import numpy as np
-
-        return {name: np.array(v, np.float32) for name, v in (self._targets or {}).items()}
 
     async def _shown(self, opened: Open) -> list[Any]:
         """The stage and the words, as the draft now is."""

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,12 @@ def arithmetic(path: Path) -> dict[str, float]:
         macs += int(np.prod(weights[node.input[1]])) * int(np.prod(where))
     count = sum(int(np.prod(w.dims)) for w in model.graph.initializer)
     return {"gmacs": macs / 1e9, "parameters_m": count / 1e6}
+
+
+def arithmetic_of(paths: Iterable[Path]) -> dict[str, float]:
+    """Add up what `arithmetic` finds in several exported networks, each run once."""
+    each = [arithmetic(path) for path in paths]
+    return {key: sum(found[key] for found in each) for key in ("gmacs", "parameters_m")}
 
 
 _COUNTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.change import GAZE, Targets, change
+from facepaint.change import GAZE
 from facepaint.edit import Edit
 from facepaint.errors import LabError
 from facepaint.face import EXPRESSIONS, LEFT_IRIS, RIGHT_IRIS, Box, Face, FloatArray, head_turn
@@ -245,7 +245,7 @@ def _returned(
 
 def _undo(face: Face, method: Method) -> Edit:
     """The edit that asks for the first face's own blendshapes, where the method takes that."""
-    if targets_of(method) is not None:
+    if asks_blendshapes(method):
         return Edit(like=face)
     known = [EXPRESSIONS.index(e) for e in known_to(method)]
     return Edit(EXPRESSIONS[known[int(face.probabilities[known].argmax())]])
@@ -257,7 +257,7 @@ def _reached(
     """How far what is read before and after is from the target: from the blendshapes asked for,
     gaze left out, where the method is asked for some; and from the landmarks of a real photo in
     which the same person shows that expression, where there is one, laid over by still points."""
-    row, targets, other = {}, targets_of(tools.method), twin(faces, i, to)
+    row, other = {}, twin(faces, i, to)
     read = dict(zip(("_of_the_input", ""), seen, strict=True))
     if other is not None:
         laid = still_frame(faces.landmarks[i], faces.landmarks[other])
@@ -268,8 +268,8 @@ def _reached(
             row[f"landmark_error{name}"] = error
         read["_of_real"] = read_face(tools.reader, np.array(faces.crops[other]))
         row["sharpness_of_real"] = _sharpness_of_real(faces, i, other)
-    if targets is not None:
-        asked = seen[0].blendshapes + change(Edit(to), seen[0], targets)
+    asked = tools.method.wanted(seen[0], Edit(to))
+    if asked is not None:
         for name, face in read.items():
             error = metrics.blendshape_error(face.blendshapes[~GAZE], asked[~GAZE])
             row[f"blendshape_error{name}"] = error
@@ -341,12 +341,9 @@ def age_group(subject: str) -> str:
     return "under 30" if age < 30 else "30 to 50" if age <= 50 else "over 50"
 
 
-def targets_of(method: Method) -> Targets | None:
-    """The blendshapes of each expression; None for a method that knows expressions by name only."""
-    named = method.card["expressions"]
-    if not isinstance(named, dict):
-        return None
-    return {k: np.array(v, np.float32) for k, v in named.items()}
+def asks_blendshapes(method: Method) -> bool:
+    """Whether a method takes blendshapes, or knows expressions by name alone."""
+    return isinstance(method.card["expressions"], dict)
 
 
 def _inside(shape: tuple[int, ...], frame: FloatArray) -> FloatArray:

@@ -1,5 +1,5 @@
 """Whether a slider moves its muscle, and nothing else: landmarks read before and after, against the
-move that the rig has for it."""
+move that was asked for, by the method's mover or, of a method without one, by the rig."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facepaint import rig
+from facepaint import align, rig
 from facepaint.edit import Edit
-from facepaint.face import BLENDSHAPES, LEFT_IRIS, RIGHT_IRIS, FloatArray
+from facepaint.editing.method import MoveAndRepaint
+from facepaint.face import BLENDSHAPES, LEFT_IRIS, RIGHT_IRIS, Face, FloatArray
 from facepaint.lab import loop
-from facepaint.lab.data.faces import FaceSet
+from facepaint.lab.data.faces import INNER, FaceSet
 from facepaint.lab.measure.evaluate import edited, in_crop, read_face, sources_for
 from facepaint.methods import Method
 from facepaint.models import Model
@@ -30,13 +31,21 @@ def measure(
     readers: tuple[Model, Model],
     listen: loop.Listener | None = None,
 ) -> dict[str, Any]:
-    """For every muscle, or pair of them, raised by .6 on neutral held-out faces: `reached`, how far
-    landmarks went along the rig's move, 1 as far as it says; `size` of that move, and `astray`, how
-    far they went elsewhere, both the root of the mean square over all landmarks, in hundredths of
-    the irises' distance. Of one of a pair also `reached_alone`, and `other_side`, how far the other
-    side went along. Means of faces.
+    """Raise every muscle, or pair of them, by .6 on neutral held-out faces, and measure moves.
 
-    readers: the one of the method, and one that was in none of its losses, which measures."""
+    Args:
+        faces: of which held-out ones are taken.
+        method: which edits.
+        readers: the one of the method, and one that was in none of its losses, which measures.
+        listen: told how many faces are done.
+
+    Returns:
+        Means of faces, `mean` of all muscles and for `each`: `reached`, how far landmarks went
+        along the move asked for, 1 as far as it says; `size` of that move, and `astray`, how far
+        they went elsewhere, both the root of the mean square over all landmarks, in hundredths of
+        the irises' distance. Of one of a pair also `reached_alone`, and `other_side`, how far the
+        other side went along. Beside them `moved_by`, mover or rig, which asked for the moves.
+    """
     rows = sources_for(faces, "happy", _FACES)
     sliders = {**PAIRS, **{n: (n,) for n in _SINGLE}}
     found: dict[str, dict[str, list[float]]] = {name: {} for name in sliders}
@@ -49,7 +58,9 @@ def measure(
             listen(n, len(rows), {})
     means = {m: {k: float(np.mean(v)) for k, v in some.items()} for m, some in found.items()}
     every = {k: float(np.mean([m[k] for m in means.values() if k in m])) for k in _ALL}
-    return {"faces": len(rows), "raised_by": _RAISE, "mean": every, "each": means}
+    asked_by = "mover" if isinstance(method, MoveAndRepaint) else "rig"
+    begun = {"faces": len(rows), "raised_by": _RAISE, "moved_by": asked_by}
+    return begun | {"mean": every, "each": means}
 
 
 _ALL = ("reached", "size", "astray", "reached_alone", "other_side")
@@ -72,13 +83,17 @@ class _Person:
         return np.asarray((self._points(after) - self._before) / self._unit, np.float32)
 
     def wanted(self, asked: dict[str, float]) -> FloatArray:
-        """How far each shall go by the rig, [478, 2]."""
-        have, want = self.face.blendshapes, self.face.blendshapes.copy()
-        for name, score in asked.items():
-            want[BLENDSHAPES.index(name)] = score
+        """How far each shall go, [478, 2], of the irises' distance."""
         crop = in_crop(self.face)
         unit = np.linalg.norm(crop[LEFT_IRIS] - crop[RIGHT_IRIS])
-        return np.asarray(rig.move(crop, have, want) / unit, np.float32)
+        if isinstance(self._method, MoveAndRepaint):
+            move = _moved(self._method, self.face, Edit(set=asked))
+        else:
+            have, want = self.face.blendshapes, self.face.blendshapes.copy()
+            for name, score in asked.items():
+                want[BLENDSHAPES.index(name)] = score
+            move = rig.move(crop, have, want)
+        return np.asarray(move / unit, np.float32)
 
     def raised(self, muscles: tuple[str, ...]) -> dict[str, float]:
         have = self.face.blendshapes
@@ -86,6 +101,16 @@ class _Person:
 
     def _points(self, pixels: npt.NDArray[np.uint8]) -> FloatArray:
         return in_crop(read_face(self._judge, pixels))
+
+
+def _moved(method: MoveAndRepaint, face: Face, edit: Edit) -> FloatArray:
+    """How far landmarks of a wide crop are asked to go, [478, 2] in crop units."""
+    change = method.change(face, edit)
+    if change is None:
+        return np.zeros_like(face.landmarks)
+    to_inner = align.chain(align.invert(INNER), align.align(face.landmarks))
+    before, after = (align.apply(to_inner, p) for p in (change.points, change.asked))
+    return after - before
 
 
 def _of_slider(person: _Person, muscles: tuple[str, ...]) -> dict[str, float]:
@@ -108,4 +133,5 @@ def _size(move: FloatArray) -> float:
 
 
 def _along(moved: FloatArray, wanted: FloatArray) -> float:
-    return float((moved * wanted).sum() / np.square(wanted).sum())
+    total = float(np.square(wanted).sum())
+    return float((moved * wanted).sum()) / total if total else 0.0
