@@ -215,12 +215,12 @@ def test_other_networks_in_the_same_folder_are_noticed(folder: Path, tmp_path: P
     batch.run(job)
     before, old = (out / batch.MANIFEST).read_text(), contents(out)
     note = b"\x0a\x01a\x12\x01b"  # a key and a value beside the card: the same network, other bytes
-    network = weights / "painter.onnx"
+    network = weights / "mover.onnx"
     network.write_bytes(network.read_bytes() + b"\x72" + bytes([len(note)]) + note)
-    write_entry(weights, "painter", network.name)
+    write_entry(weights, "mover", network.name)
     lines = batch.run(job, resume=True)
     digest = batch.hashed(network.read_bytes())
-    assert all(line["networks"]["painter"] == digest for line in lines)
+    assert all(line["networks"]["mover"] == digest for line in lines)
     assert digest not in before and contents(out).keys() == old.keys()
     assert all(digest.encode() in new for new in contents(out).values()), "and so do the marks say"
     done = (out / batch.MANIFEST).read_text()

@@ -158,7 +158,7 @@ def mistakes(tmp: Path, photo: Path) -> dict[str, tuple[list[object], str]]:
     raw[29:33] = zlib.crc32(bytes(raw[12:29])).to_bytes(4, "big")
     (tmp / "bomb.png").write_bytes(raw)
     bad = Path(shutil.copytree(WEIGHTS, tmp / "weights"))
-    with (bad / "painter.onnx").open("ab") as file:
+    with (bad / "mouth.onnx").open("ab") as file:
         file.write(b"x")
     to = ["--to", "happy"]
     return {
@@ -180,7 +180,7 @@ def mistakes(tmp: Path, photo: Path) -> dict[str, tuple[list[object], str]]:
         "like nothing": (["edit", photo, "--like", tmp / "none.png"], "none.png"),
         "face word": (["edit", photo, "--face", "first"], "is not like 0, 0:happy"),
         "face expression": (["edit", photo, "--face", "0:hapy"], "did you mean happy"),
-        "method": (["edit", photo, *to, "--method", "paint"], "did you mean painter"),
+        "method": (["edit", photo, *to, "--method", "paint"], "did you mean repaint or painter"),
         "strength word": (["edit", photo, *to, "--strength", "much"], "much"),
         "weights": (["edit", photo, *to, "--weights", bad], "sha256"),
         "no weights": (["edit", photo, *to, "--weights", tmp / "nowhere"], "nowhere"),
@@ -277,6 +277,6 @@ def test_cards() -> None:
     done = run("card")
     text = done.stdout.decode()
     assert done.returncode == 0
-    for word in ("reader", "painter", "licence: research", "sha256", "measured"):
+    for word in ("reader", "mover", "mouth", "eye", "licence: research", "sha256", "measured"):
         assert word in text
     assert run("card", "nobody").returncode == 2

@@ -15,7 +15,7 @@ from facepaint import align, rig
 from facepaint.change import GAZE, named
 from facepaint.errors import LabError
 from facepaint.face import head_turn
-from facepaint.models import WEIGHTS, write_entry
+from facepaint.models import folder_of, write_entry
 from facepaint.names import BLENDSHAPES, EXPRESSIONS
 
 torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
@@ -44,6 +44,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
+FREE = folder_of("open")  # whose painter still ships
 SMALL = {"method": "painter", "data": "drawn", "width": 8, "batch": 6, "critic_from": 0}
 SMALL |= {"precision": "32-true", "accelerator": "cpu", "features": "mobilenet_v2"}
 
@@ -279,8 +280,8 @@ def test_the_name_of_an_edit(portrait: np.ndarray) -> None:
 
 
 def weights_with(folder: Path, change: Any) -> Path:
-    """The shipped weights with a painter that `change` has changed."""
-    shutil.copytree(WEIGHTS, folder)
+    """The free weights with a painter that `change` has changed."""
+    shutil.copytree(FREE, folder)
     model = onnx.load(str(folder / "painter.onnx"))
     change(model)
     onnx.checker.check_model(model)
@@ -310,9 +311,9 @@ def that_forgot_names(model: Any) -> None:
 
 
 EDITS = {
-    "named": facepaint.Edit("sad"),
-    "named and set": facepaint.Edit("sad", set={"jawOpen": 0.4}),
-    "region": facepaint.Edit("sad", regions=("mouth",)),
+    "named": facepaint.Edit("neutral"),
+    "named and set": facepaint.Edit("neutral", set={"jawOpen": 0.4}),
+    "region": facepaint.Edit("neutral", regions=("mouth",)),
     "set": facepaint.Edit(set={"jawOpen": 0.4}),
 }
 
@@ -320,7 +321,7 @@ EDITS = {
 def test_networks_with_and_without_names_paint(portrait: np.ndarray, tmp_path: Path) -> None:
     """One from before names paints what one does that forgot them; the shipped one, which learned
     them, paints otherwise where, and only where, a name is asked for the whole face."""
-    shipped = facepaint.load()
+    shipped = facepaint.load("open")
     older = facepaint.load(weights_with(tmp_path / "older", of_before_names))
     forgot = facepaint.load(weights_with(tmp_path / "forgot", that_forgot_names))
     (face,) = shipped.faces(portrait)
@@ -333,7 +334,7 @@ def test_networks_with_and_without_names_paint(portrait: np.ndarray, tmp_path: P
         assert np.array_equal(one, two)
         assert np.array_equal(one, three) == ("named" not in what), what
     for painter in (shipped, older, forgot):
-        same = painter.repaint(photo, [(face, facepaint.Edit("sad", 0.0))]).pixels
+        same = painter.repaint(photo, [(face, facepaint.Edit("neutral", 0.0))]).pixels
         assert np.array_equal(same, portrait)
 
 
@@ -341,15 +342,15 @@ def test_a_name_is_asked_of_a_face_that_shows_it_already(
     portrait: np.ndarray, tmp_path: Path
 ) -> None:
     """Its blendshapes are those of the target, so that only the name is left."""
-    knowing = facepaint.load()
+    knowing = facepaint.load("open")
     (face,) = knowing.faces(portrait)
-    target = np.array(knowing.cards["painter"]["expressions"]["surprised"], np.float32)
+    target = np.array(knowing.cards["painter"]["expressions"]["happy"], np.float32)
     reached = dataclasses.replace(face, blendshapes=target)
     photo = facepaint.Photo.read(portrait)
-    made = knowing.repaint(photo, [(reached, facepaint.Edit("surprised"))]).pixels
+    made = knowing.repaint(photo, [(reached, facepaint.Edit("happy"))]).pixels
     assert not np.array_equal(made, portrait)
     forgot = facepaint.load(weights_with(tmp_path / "forgot", that_forgot_names))
-    without = forgot.repaint(photo, [(reached, facepaint.Edit("surprised"))]).pixels
+    without = forgot.repaint(photo, [(reached, facepaint.Edit("happy"))]).pixels
     assert np.array_equal(without, portrait)
 
 
@@ -417,13 +418,13 @@ def test_relays_without_a_teacher_are_one_clear_line(build: Any, tmp_path: Path)
     with pytest.raises(LabError, match="relays need a teacher"):
         build(relays=0.5)
     with pytest.raises(LabError, match="is a reader, not a painter"):
-        build(relays=0.5, teacher=str(WEIGHTS / "reader.onnx"))
+        build(relays=0.5, teacher=str(FREE / "reader.onnx"))
     with pytest.raises(LabError, match="no checkpoint"):
         build(relays=0.5, teacher=str(tmp_path / "nothing"))
 
 
 def test_a_relay_is_answered_by_what_the_teacher_makes_in_two_steps(build: Any) -> None:
-    method = build(relays=0.5, pairs=0.5, teacher=str(WEIGHTS / "painter.onnx"))
+    method = build(relays=0.5, pairs=0.5, teacher=str(FREE / "painter.onnx"))
     batch = method.sample(np.random.default_rng(1), 6, 0)
     relays, before = batch["relay"].clone(), batch["partner"].clone()
     assert relays.any() and not (batch["paired"] & relays).any()
@@ -453,7 +454,7 @@ def test_a_relay_is_answered_by_what_the_teacher_makes_in_two_steps(build: Any) 
 def test_a_relay_of_happy_or_neutral_makes_a_part_of_its_change_again(build: Any) -> None:
     changed = {}
     for overshoot in (0.0, 0.5):
-        painter = str(WEIGHTS / "painter.onnx")
+        painter = str(FREE / "painter.onnx")
         more = {"relays": 1.0, "pairs": 0.0, "clear": 1.0, "overshoot": overshoot}
         method = build(teacher=painter, **more)
         batch = method.sample(np.random.default_rng(1), 6, 0)
@@ -496,7 +497,7 @@ def test_some_relays_bare_their_teeth_without_a_smile(faces: FaceSet) -> None:
 
 
 def test_bared_teeth_are_those_of_the_teacher_s_smile_moved_by_the_rig(build: Any) -> None:
-    method = build(teacher=str(WEIGHTS / "painter.onnx"), **BARED)
+    method = build(teacher=str(FREE / "painter.onnx"), **BARED)
     batch = method.sample(np.random.default_rng(1), 4, 0)
     asked: list[Any] = []
     method._teacher.register_forward_pre_hook(lambda _, given: asked.append(given))
@@ -540,7 +541,7 @@ def test_strokes_on_strokes_sample_the_photo_once() -> None:
 def test_a_step_with_relays_trains(build: Any, tmp_path: Path) -> None:
     method = build(
         relays=0.5, pairs=0.25, weight_grain=1.0, labelled=0, weight_class=0.0,
-        teacher=str(WEIGHTS / "painter.onnx"), steps=2, save_every=2, sheet_every=100,
+        teacher=str(FREE / "painter.onnx"), steps=2, save_every=2, sheet_every=100,
     )  # fmt: skip
     loop.train(method, tmp_path)
     logged = (tmp_path / "log.jsonl").read_text()
@@ -605,7 +606,7 @@ def test_a_return_begins_from_what_the_teacher_makes_and_is_answered_by_the_phot
 ) -> None:
     method = build(
         returns=0.5, pairs=0.5,
-        teacher=str(WEIGHTS / "painter.onnx"), reader=str(WEIGHTS / "reader.onnx"),
+        teacher=str(FREE / "painter.onnx"), reader=str(FREE / "reader.onnx"),
     )  # fmt: skip
     batch = method.sample(np.random.default_rng(1), 6, 0)
     before = {k: v.clone() for k, v in batch.items()}
@@ -626,7 +627,7 @@ def test_a_return_begins_from_what_the_teacher_makes_and_is_answered_by_the_phot
 
 def test_returns_without_a_teacher_or_a_reader_are_one_clear_line(build: Any) -> None:
     for given in ({}, {"teacher": "painter"}, {"reader": "reader"}):
-        paths = {k: str(WEIGHTS / f"{v}.onnx") for k, v in given.items()}
+        paths = {k: str(FREE / f"{v}.onnx") for k, v in given.items()}
         with pytest.raises(LabError, match="returns need a teacher and a reader"):
             build(returns=0.5, **paths)
 
@@ -679,7 +680,7 @@ def test_paint_on_lips_around_a_told_inside_is_smooth(build: Any) -> None:
 def test_a_step_with_returns_trains(build: Any, tmp_path: Path) -> None:
     method = build(
         returns=0.4, pairs=0.2, opened=1.0, labelled=0, weight_class=0.0, steps=2, save_every=2,
-        teacher=str(WEIGHTS / "painter.onnx"), reader=str(WEIGHTS / "reader.onnx"), sheet_every=100,
+        teacher=str(FREE / "painter.onnx"), reader=str(FREE / "reader.onnx"), sheet_every=100,
     )  # fmt: skip
     loop.train(method, tmp_path)
     logged = (tmp_path / "log.jsonl").read_text()

@@ -24,6 +24,7 @@ from PIL import Image
 
 import facepaint
 from facepaint.mark import marks_in
+from facepaint.models import WEIGHTS, files_of
 from facepaint.web.limits import Limits
 
 httpx = pytest.importorskip("httpx", reason="the extra dev is not installed")
@@ -150,7 +151,7 @@ def test_faces_and_facts(ask: Ask, painter: facepaint.Painter, pair: bytes) -> N
     flat = encoded(np.full((64, 64, 3), 90, np.uint8), "PNG")
     assert ask("POST", "/v1/faces", files={"photo": flat}).json()["faces"] == []
     models = ask("GET", "/v1/models").json()
-    assert set(models["models"]) == {"reader", "painter", "refiner"}
+    assert set(models["models"]) == {"reader", *files_of(WEIGHTS, "repaint")}
     assert tuple(models["expressions"]) == facepaint.EXPRESSIONS
     assert models["limits"] == dataclasses.asdict(Limits())
     health = {"status": "ok", "version": facepaint.__version__}
@@ -389,12 +390,16 @@ def test_a_draft_goes_back_step_by_step(painter: facepaint.Painter, pair: bytes)
 def test_sliders_begin_where_the_face_was_read(painter: facepaint.Painter, pair: bytes) -> None:
     draft = draft_of(painter, pair)
     face = draft.faces[0]
-    targets = {n: np.array(v) for n, v in painter.cards["painter"]["expressions"].items()}
-    assert np.array_equal(muscles(face, {}, targets), face.blendshapes)
-    set_ = muscles(face, {"set": {"jawOpen": 0.5}, "strength": 0.2}, targets)
+    assert np.array_equal(muscles(face, {}, painter.method), face.blendshapes)
+    set_ = muscles(face, {"set": {"jawOpen": 0.5}, "strength": 0.2}, painter.method)
     index = facepaint.BLENDSHAPES.index("jawOpen")
     assert set_[index] == pytest.approx(0.5)
     assert np.array_equal(np.delete(set_, index), np.delete(face.blendshapes, index))
+    smile = facepaint.BLENDSHAPES.index("mouthSmileLeft")
+    asked = muscles(face, {"to": "neutral", "strength": 0.2}, painter.method)
+    assert asked[smile] < 0.3 * face.blendshapes[smile], "all of it, whatever the strength"
+    by_name = facepaint.Painter(method="cyclegan").method
+    assert np.array_equal(muscles(face, {"to": "neutral"}, by_name), face.blendshapes)
     assert singles("mouthSmile", "Left") == ("mouthSmileLeft",)
     assert singles("mouthLeft", "Right") == ("mouthLeft",)  # it is no pair
 

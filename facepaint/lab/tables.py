@@ -172,7 +172,11 @@ def _worst(found: Mapping[str, Any]) -> str:
 def _of_network(measured: Mapping[str, Any]) -> str:
     plain = {k: v for k, v in measured.items() if not isinstance(v, dict)}
     compared = {k: v for k, v in measured.items() if k not in ("groups", "each", *plain)}
+    grouped = [k for k, v in compared.items() if all(isinstance(n, dict) for n in v.values())]
+    compared = {k: v for k, v in compared.items() if k not in grouped}
     parts = []
+    if grouped:
+        parts.append(f"In the file too: {', '.join(map(_words, grouped))}.")
     if compared:
         keys = dict.fromkeys(k for v in compared.values() for k in v)
         rows = {_words(k): [_number(v.get(k)) for v in compared.values()] for k in keys}
