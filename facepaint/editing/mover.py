@@ -8,6 +8,8 @@ where photos show too little. The moves then turn with the head.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from facepaint.face import (
@@ -21,7 +23,10 @@ from facepaint.face import (
     FloatArray,
 )
 from facepaint.face_model import Pose, moves_3d, pose_of
+from facepaint.mesh import mean_face
 from facepaint.models import Model
+from facepaint.names import PAIRS
+from facepaint.segment import smoothstep
 
 _DEPTH = 0.7  # of the 3-D model's moves in depth: scores of photos reach farther than its moves
 _UPPER_LIP, _LOWER_LIP = INNER_LIPS[1:10], INNER_LIPS[:10:-1]
@@ -32,6 +37,7 @@ _JAW_OPEN = BLENDSHAPES.index("jawOpen")
 _STILL_OUTLINE = (*FACE_OVAL[:11], *FACE_OVAL[-11:], 10)
 _LOWER_LID = 0.25  # share of an eye's change of height that its lower lid makes
 _SHUT = 0.008  # crop units: what the fitted opening of a shut mouth is at most
+_MIDDLE = 0.06  # crop units from the middle of the face within which both sides count
 _JAW_SIDES = (397, 288, 172, 58)  # move half
 
 
@@ -81,9 +87,16 @@ class Mover:
         return np.asarray(asked, np.float32)
 
     def _shift(self, have: FloatArray, want: FloatArray, name: FloatArray) -> FloatArray:
-        """The linear part, float32 [478, 3], in the frontal frame."""
-        change = np.concatenate([features(want) - features(have), name[1:]])
-        flat = self._model(change=change[None].astype(np.float32))["moves"][0]
+        """The linear part, float32 [478, 3], in the frontal frame.
+
+        Photos of people who move one side alone are few, so each side moves as if both did what
+        its own muscles do.
+        """
+        sides = [(_of_side(have, s), _of_side(want, s)) for s in ("Left", "Right")]
+        changes = [np.concatenate([features(b) - features(a), name[1:]]) for a, b in sides]
+        left, right = self._model(change=np.array(changes, np.float32))["moves"]
+        share = _left_share()
+        flat = share * left + (1 - share) * right
         depth = _DEPTH * ((want - have) @ moves_3d()[..., 2])
         shift = np.column_stack([flat, depth])
         shift[list(_STILL_OUTLINE)] = 0
@@ -149,6 +162,26 @@ def _lids_apart(
     out[bottom] = points[bottom] + carried - _LOWER_LID * (1 - ratio) * gap
     out[top] = out[bottom] - ratio * gap
     return out
+
+
+def _of_side(blendshapes: FloatArray, ending: str) -> FloatArray:
+    """Blendshapes with both sides as the given one has them, "Left" or "Right"; the gaze as it is,
+    since eyes that look aside do not mirror each other."""
+    out = blendshapes.copy()
+    for name, (left, right) in PAIRS.items():
+        if not name.startswith("eyeLook"):
+            own = left if ending == "Left" else right
+            out[[BLENDSHAPES.index(left), BLENDSHAPES.index(right)]] = blendshapes[
+                BLENDSHAPES.index(own)
+            ]
+    return out
+
+
+@cache
+def _left_share() -> FloatArray:
+    """How far each landmark belongs to the person's left side, float32 [478, 1], 0 to 1."""
+    aside = mean_face()[:, :1] - mean_face()[1, 0]  # the nose's tip is in the middle
+    return np.asarray(smoothstep(aside, -_MIDDLE, _MIDDLE), np.float32)
 
 
 def _of_left_eye(blendshapes: FloatArray, ending: str) -> FloatArray:
