@@ -110,16 +110,36 @@ def visible_face(
         mask = np.maximum(mask, face_mask(asked, size))
     if not isinstance(face.box, MaskedBox):
         return mask
+    seen = _seen(face.box, face.box.mask, frame, size)
+    return without_hidden(mask, points, seen, size // 16, size // 42)
+
+
+def without_hidden(
+    mask: FloatArray, points: FloatArray, seen: FloatArray, rim: int, least: int
+) -> FloatArray:
+    """A mask of a face without what is before the face.
+
+    Args:
+        mask: float [S, S], 0 to 1.
+        points: float [478, 2], landmarks in crop units.
+        seen: float [S, S], how much of each place shows the face, 0 to 1. Outside the oval of the
+            face it is not looked at: a chin may move down over a neck.
+        rim: pixels from the oval's edge inwards within which `seen` is not trusted.
+        least: pixels that something must be wide to count, over two.
+
+    Returns:
+        float32 [S, S], 0 to 1.
+    """
+    size = len(mask)
     oval = np.zeros((size, size), np.uint8)
-    inner = points[list(FACE_OVAL)]
-    corners = np.round((inner * size - 0.5) * 16).astype(np.int32)
+    corners = np.round((points[list(FACE_OVAL)] * size - 0.5) * 16).astype(np.int32)
     cv2.fillPoly(oval, [corners], 1, shift=4)
-    oval = np.asarray(cv2.erode(oval, _disc(size // 16)), np.uint8)
-    hidden = (_seen(face.box, face.box.mask, frame, size) < 0.5).astype(np.uint8) * oval
-    hidden = np.asarray(cv2.morphologyEx(hidden, cv2.MORPH_OPEN, _disc(size // 42)), np.uint8)
+    oval = np.asarray(cv2.erode(oval, _disc(rim)), np.uint8)
+    hidden = (seen < 0.5).astype(np.uint8) * oval
+    hidden = np.asarray(cv2.morphologyEx(hidden, cv2.MORPH_OPEN, _disc(least)), np.uint8)
     # up to the oval's rim, where the erosion above stopped, and a little more
-    hidden = np.asarray(cv2.dilate(hidden, _disc(size // 16)), np.float32)
-    soft = cv2.GaussianBlur(hidden, (0, 0), _FEATHER / 2 * size / 128)
+    hidden = np.asarray(cv2.dilate(hidden, _disc(rim)), np.float32)
+    soft = cv2.GaussianBlur(hidden, (0, 0), _FEATHER / 2 * size / CROP)
     return np.asarray(mask * (1 - soft), np.float32)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
+from facepaint.align import CROP
 from facepaint.edit import Edit
 from facepaint.editing.mover import Mover
 from facepaint.editing.plan import Plan, plan
@@ -18,9 +19,9 @@ from facepaint.face import Face, FloatArray
 from facepaint.face_model import pose_of
 from facepaint.models import NETWORKS, Model, open_model, read_manifest
 from facepaint.names import EXPRESSIONS
-from facepaint.segment import region_mask, visible_face
+from facepaint.segment import region_mask, visible_face, without_hidden
 
-_FIELD = 128  # places a side of the mask
+_RIM, _LEAST = 3, 1  # pixels of a crop of 128, for what is before a face (`without_hidden`)
 _REDUCED_FROM, _REDUCED_TO = 45.0, 65.0  # degrees of yaw between which an edit fades to nothing
 
 
@@ -61,9 +62,13 @@ class MoveAndRepaint:
         if change is None:
             return False
         frame = align.align(face.landmarks)
-        mask = visible_face(face, frame, _FIELD, change.asked)
+        mask = visible_face(face, frame, CROP, change.asked)
+        if "visibility" in self._networks:
+            crop = align.crop(pixels, frame)
+            seen = self._networks["visibility"](crops=crop[None])["visible"][0]
+            mask = without_hidden(mask, change.points, seen, _RIM, _LEAST)
         if edit.regions:
-            mask = mask * region_mask(face, frame, edit.regions, _FIELD)
+            mask = mask * region_mask(face, frame, edit.regions)
         repaint(pixels, frame, change, self._networks, mask)
         return True
 

@@ -34,7 +34,7 @@ _OVER, _UNDER = OUTER_LIPS[1:10], OUTER_LIPS[:10:-1]
 _MIDDLE_LIPS = (13, 14)
 _JAW_OPEN = BLENDSHAPES.index("jawOpen")
 # The outline of the face but for the jaw: a change of expression leaves it where it is.
-_STILL_OUTLINE = (*FACE_OVAL[:11], *FACE_OVAL[-11:], 10)
+_STILL_OUTLINE = (*FACE_OVAL[:11], *FACE_OVAL[-10:])
 _LOWER_LID = 0.25  # share of an eye's change of height that its lower lid makes
 _SHUT = 0.008  # crop units: what the fitted opening of a shut mouth is at most
 _MIDDLE = 0.06  # crop units from the middle of the face within which both sides count
@@ -116,18 +116,20 @@ class Mover:
         A mouth that closes keeps the share of its opening that its blendshapes keep, so that it
         closes whatever it began from; one that opens gains what they gain.
         """
-        had, wants = (max(0.0, _fitted(b, self._gap) - _SHUT) for b in (have, want))
+        had, wants = (_fitted(b, self._gap) for b in (have, want))
         down = pose.lifted(np.array([[0, 1, 0]], np.float32))[0]  # the frontal frame's y, as seen
         unit = float(np.hypot(*down))
         axis = down / unit
         upper, lower = _MIDDLE_LIPS
         now = max(0.0, float((points[lower] - points[upper]) @ axis) / unit)
-        wanted = now * wants / had if wants < had else now + wants - had
+        left = max(0.0, wants - _SHUT) / max(had - _SHUT, 1e-6)
+        closes = wants < had and had > _SHUT
+        wanted = now * min(1.0, left) if closes else now + wants - had
         reached = float((asked[lower] - asked[upper]) @ axis) / unit
         opened = float(self._jaw[lower, 1] - self._jaw[upper, 1])
         lack = float(np.clip((wanted - reached) / max(opened, 1e-6), -2, 2))
         asked = asked + lack * pose.lifted(self._jaw)
-        return _not_crossed(asked, axis, wants == 0 and had > 0)
+        return _not_crossed(asked, axis, closes and wants <= _SHUT)
 
 
 def features(blendshapes: FloatArray) -> FloatArray:

@@ -40,6 +40,9 @@ _MIRROR = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)
 _STILL, _MOVED = 0.002, 0.008  # crop units: outlines that move less are not repainted, or wholly
 SHADE_SIZE = 256  # pixels a side of the crop that the network sees
 SHADE_FLOW = 64  # places a side of the flow that it is told
+_UNMOVED = 1e-3  # pixels: a move so small changes nothing
+_UNLIT = 1e-3  # the same of the logarithm of a gain
+_UNCOVERED = 1 / 512  # cover under which paint changes nothing
 _ROOM = 1.5  # of a window's side: what of the photo a hint may see
 
 
@@ -104,11 +107,13 @@ def _move(
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
     shift = cv2.transform(flow, np.ascontiguousarray(frame[:, :2]))
-    large = enlarge(np.asarray(shift, np.float32), frame, rows, columns)
-    y, x = np.mgrid[rows, columns].astype(np.float32) + large.transpose(2, 0, 1)[::-1]
-    moved = cv2.remap(before, x, y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
-    changes = (np.abs(large) > 1e-3).any(-1, keepdims=True)
-    pixels[rows, columns] = np.where(changes, moved, before[rows, columns])
+    large = enlarge(shift, frame, rows, columns)
+    changes = cv2.inRange(large, (-_UNMOVED, -_UNMOVED), (_UNMOVED, _UNMOVED)) == 0
+    x, y = (np.arange(s.start, s.stop, dtype=np.float32) for s in (columns, rows))
+    large += np.dstack(np.broadcast_arrays(x, y[:, None]))
+    moved = cv2.remap(before, large, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    place = pixels[rows, columns]
+    np.copyto(place, moved, where=changes[..., None])
 
 
 def _shade(
@@ -197,7 +202,7 @@ def _lay(pixels: Pixels, to_photo: FloatArray, painted: FloatArray, inside: Floa
         return
     large = enlarge(painted, to_photo, rows, columns)
     cover = np.clip(large[..., 3:], 0, 1)
-    result = pixels[rows, columns] + large[..., :3] * cover
-    changed = cover > 1 / 512
-    rounded = np.clip(np.rint(result), 0, 255).astype(np.uint8)
-    pixels[rows, columns] = np.where(changed, rounded, pixels[rows, columns])
+    place = pixels[rows, columns]
+    result = place + large[..., :3] * cover
+    rounded = cv2.convertScaleAbs(np.maximum(result, 0, out=result))
+    np.copyto(place, rounded, where=cover > _UNCOVERED)

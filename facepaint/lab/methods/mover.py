@@ -7,6 +7,7 @@ photos hardly show move as that model says.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from facepaint.face import (
     FloatArray,
 )
 from facepaint.face_model import mean_3d, moves_3d, pose_of
-from facepaint.lab.data import moves, named
+from facepaint.lab.data import named
 from facepaint.lab.data.closeups import CloseUps
 from facepaint.lab.data.named import by_set
 from facepaint.lab.entry import Entry
@@ -36,7 +37,8 @@ from facepaint.mesh import mirrored_blendshapes, mirrored_landmarks
 from facepaint.models import Model
 
 Floats = npt.NDArray[np.float64]
-FEATURES = 2 * len(BLENDSHAPES) + len(EXPRESSIONS) - 1
+_NAMES = len(EXPRESSIONS) - 1  # neutral adds nothing
+FEATURES = 2 * len(BLENDSHAPES) + _NAMES
 _FRONTAL, _SAME_POSE = 25.0, 8.0  # degrees: how far heads may be turned, and a pair may differ
 _NOISY_NAMES = ("lfw",)  # sets whose names of expressions are not trusted
 # Of a 3-D model's move, how far a score of 1 reaches in photos; fitted over pairs.
@@ -49,8 +51,11 @@ _REACHES = {
     "mouthUpperUp": 0.5,
     "eyeBlink": 0.5,
 }
-_MOUTH = ("jaw", "mouth")
-_LIDS = ("eyeBlink", "eyeSquint", "eyeWide", "eyeLookDown", "eyeLookUp")
+# Blendshapes that a mouth's or an eye's opening is fitted on, and the sign of what each may add, 0
+# for any.
+_MOUTH = {"jaw": 0, "mouth": 0}
+_LIDS = {"eyeBlink": -1, "eyeSquint": -1, "eyeLookDown": -1, "eyeLookUp": 1}
+_WIDE = BLENDSHAPES.index("eyeWideLeft")  # its lids are the 3-D model's
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class MoverSettings(Settings):
         ridge: how strongly its numbers are held at the prior's.
         pairs: pairs of photos of each person at most.
         pairs_noisy: the same of sets whose photos of a person differ in light and place.
+        strongest: share of the photos of a named expression that say how far it goes.
+        emphasis: how many times as far all named expressions but happy go.
         named: sets whose labels say what a named expression is, separated by commas.
     """
 
@@ -69,6 +76,8 @@ class MoverSettings(Settings):
     ridge: float = 4.0
     pairs: int = 60
     pairs_noisy: int = 4
+    strongest: float = 0.33
+    emphasis: float = 1.0
     named: str = ""
 
 
@@ -105,6 +114,7 @@ def solve(settings: MoverSettings, faces: CloseUps) -> Networks:
     prior = _prior()
     x, y = pairs.change, pairs.move - pairs.change @ prior
     solved = prior + np.linalg.solve(x.T @ x + settings.ridge * np.eye(FEATURES), x.T @ y)
+    solved[-_NAMES:], targets = _named(settings, faces, frontal, solved)
     network, near = Mover(), np.abs(yaw) < _FRONTAL
     gap = frontal[near, 14, 1] - frontal[near, 13, 1]
     eye = frontal[near][:, list(LEFT_EYE)]
@@ -113,9 +123,11 @@ def solve(settings: MoverSettings, faces: CloseUps) -> Networks:
     with torch.no_grad():
         network.moves.copy_(torch.from_numpy(solved.astype(np.float32)))
         network.get_buffer("gap").copy_(_regressed(faces.blendshapes[near], gap, _MOUTH))
-        lids = tuple(f"{name}Left" for name in _LIDS)
-        network.get_buffer("lids").copy_(_regressed(faces.blendshapes[near], opening, lids))
-        network.get_buffer("targets").copy_(torch.from_numpy(_targets(settings, faces)))
+        lids = {f"{name}Left": sign for name, sign in _LIDS.items()}
+        blend, wide = faces.blendshapes[near], _widened()
+        network.get_buffer("lids").copy_(_regressed(blend, opening - wide * blend[:, _WIDE], lids))
+        network.get_buffer("lids")[_WIDE] = wide
+        network.get_buffer("targets").copy_(torch.from_numpy(targets))
     return {"mover": network}
 
 
@@ -160,10 +172,6 @@ def _pairs(
             first.append(near[k][0])
             second.append(near[k][1])
     one, two = np.array(first, int), np.array(second, int)
-    names = _one_hot(faces, two) - _one_hot(faces, one)
-    known = (faces.expressions[one] >= 0) & (faces.expressions[two] >= 0)
-    known &= ~np.isin(faces.sources[one], _NOISY_NAMES)
-    names = names * known[:, None]
     changes, shifts = [], []
     order, swapped = mirrored_landmarks(), mirrored_blendshapes()
     for blend, points, sign in (
@@ -171,15 +179,60 @@ def _pairs(
         (faces.blendshapes[:, swapped], frontal[:, order], -1),
     ):
         change = features(blend[two]) - features(blend[one])
-        changes.append(np.concatenate([change, names[:, 1:]], 1))
+        changes.append(np.concatenate([change, np.zeros((len(change), _NAMES))], 1))
         shifts.append((points[two] - points[one]) * (sign, 1))
     move = np.concatenate(shifts).reshape(-1, LANDMARKS * 2)
     return _Pairs(np.concatenate(changes).astype(np.float64), move.astype(np.float64))
 
 
-def _one_hot(faces: CloseUps, rows: npt.NDArray[np.int64]) -> Floats:
-    place = faces.expressions[rows].astype(int)
-    return np.where(place[:, None] >= 0, np.eye(len(EXPRESSIONS))[place.clip(0)], 0)
+def _named(
+    settings: MoverSettings, faces: CloseUps, frontal: FloatArray, solved: Floats
+) -> tuple[Floats, FloatArray]:
+    """What each expression's name adds, [6, 956], and the targets of expressions, [7, 52].
+
+    Of the photos that show an expression only the strongest count: those whose blendshapes went
+    farthest from neutral along the mean of all. The target is the mean of their blendshapes; the
+    name adds what these do not explain, such as brows that scores of photos hardly tell of. Both
+    are made alike on both sides. Posed expressions are fainter than people expect of their names,
+    so all but happy go `emphasis` times as far.
+    """
+    chosen = [s for s in settings.named.split(",") if s] or sorted(set(map(str, faces.sources)))
+    order, swapped = mirrored_landmarks(), mirrored_blendshapes()
+    labelled = np.isin(faces.sources, chosen) & (faces.expressions >= 0)
+    neutral = labelled & (faces.expressions == 0)
+    gaze = np.array([n.startswith("eyeLook") for n in BLENDSHAPES])
+    targets = np.zeros((len(EXPRESSIONS), len(BLENDSHAPES)), np.float32)
+    targets[0] = faces.blendshapes[neutral].mean(0)
+    added = np.zeros((_NAMES, LANDMARKS * 2))
+    for e in range(1, len(EXPRESSIONS)):
+        rows = np.flatnonzero(labelled & (faces.expressions == e))
+        if not len(rows):
+            continue
+        own = [neutral & (faces.subjects == faces.subjects[i]) for i in rows]
+        has = np.array([mine.any() for mine in own])
+        rest = [frontal[mine if mine.any() else neutral].mean(0) for mine in own]
+        move = (frontal[rows] - np.array(rest)).reshape(len(rows), -1)
+        shown = np.where(gaze, 0, faces.blendshapes[rows] - targets[0])
+        along = shown @ shown.mean(0)
+        strong = along >= np.quantile(along, 1 - settings.strongest)
+        blend = faces.blendshapes[rows[strong]]
+        targets[e] = (blend.mean(0) + blend.mean(0)[swapped]) / 2
+        base = np.array(
+            [faces.blendshapes[mine].mean(0) if mine.any() else targets[0] for mine in own]
+        )[strong]
+        explained = (features(blend) - features(base)) @ solved[: 2 * len(BLENDSHAPES)]
+        left = (move[strong] - explained)[has[strong]] if has[strong].any() else None
+        if left is not None:
+            mean = left.mean(0).reshape(LANDMARKS, 2)
+            added[e - 1] = ((mean + mean[order] * (-1, 1)) / 2).ravel()
+    targets[0] = (targets[0] + targets[0][swapped]) / 2
+    targets[:, gaze] = 0
+    for e in range(1, len(EXPRESSIONS)):
+        if EXPRESSIONS[e] != "happy" and targets[e].any():
+            far = targets[0] + settings.emphasis * (targets[e] - targets[0])
+            targets[e] = np.clip(far, 0, 1)
+            added[e - 1] *= settings.emphasis
+    return added, targets
 
 
 def _prior() -> Floats:
@@ -191,25 +244,41 @@ def _prior() -> Floats:
     return prior
 
 
-def _regressed(blendshapes: FloatArray, values: FloatArray, names: tuple[str, ...]) -> Tensor:
-    """A ridge regression on the features of some blendshapes and a constant, [105]."""
-    chosen = [i for i, n in enumerate(BLENDSHAPES) if n.startswith(names)]
-    columns = [*chosen, *(i + len(BLENDSHAPES) for i in chosen), 2 * len(BLENDSHAPES)]
+def _widened() -> float:
+    """How much a wide eye adds to the logarithm of its opening, by the 3-D model.
+
+    Scores of photos do not tell: read of different people, they say of which eyes are narrow.
+    """
+    eye = mean_3d()[list(LEFT_EYE)]
+    wide = eye + _REACH * moves_3d()[_WIDE, list(LEFT_EYE)]
+    before, after = (e[:8:-1, 1].mean() - e[1:8, 1].mean() for e in (eye, wide))
+    return float(np.log(after / before))
+
+
+def _regressed(blendshapes: FloatArray, values: FloatArray, names: Mapping[str, int]) -> Tensor:
+    """A ridge regression on the features of some blendshapes and a constant, [105].
+
+    names: how the blendshapes begin, and the sign that their coefficients must have, 0 for any. A
+    coefficient with the wrong sign is left out.
+    """
+    signs = np.zeros(2 * len(BLENDSHAPES) + 1)
+    columns = [2 * len(BLENDSHAPES)]
+    for i, name in enumerate(BLENDSHAPES):
+        for beginning in (b for b in names if name.startswith(b)):
+            columns += [i, i + len(BLENDSHAPES)]
+            signs[[i, i + len(BLENDSHAPES)]] = names[beginning]
     all_ = np.concatenate([features(blendshapes), np.ones((len(values), 1))], 1)
-    x = all_[:, columns].astype(np.float64)
-    penalty = np.eye(len(columns))
-    penalty[-1, -1] = 0
+    while True:
+        x, penalty = all_[:, columns].astype(np.float64), np.eye(len(columns))
+        penalty[0, 0] = 0  # the constant is free
+        solved = np.linalg.solve(x.T @ x + penalty, x.T @ values)
+        wrong = solved * signs[columns] < 0
+        if not wrong.any():
+            break
+        columns = [c for c, out in zip(columns, wrong, strict=True) if not out]
     result = np.zeros(2 * len(BLENDSHAPES) + 1)
-    result[columns] = np.linalg.solve(x.T @ x + penalty, x.T @ values)
+    result[columns] = solved
     return torch.from_numpy(result.astype(np.float32))
-
-
-def _targets(settings: MoverSettings, faces: CloseUps) -> FloatArray:
-    """The blendshapes of each named expression, alike on both sides, float32 [7, 52]."""
-    sets = [s for s in settings.named.split(",") if s]
-    chosen = np.isin(faces.sources, sets) if sets else np.ones(len(faces), bool)
-    targets = moves.expression_targets(faces, chosen)
-    return np.asarray((targets + targets[:, mirrored_blendshapes()]) / 2, np.float32)
 
 
 class MoverGraph(Graph):

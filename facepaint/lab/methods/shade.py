@@ -9,6 +9,7 @@ expression mapping with ratio images").
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ from facepaint.lab.recipe import Settings
 
 TOLD = len(BLENDSHAPES) + len(EXPRESSIONS)
 _SHOWN = 8  # crops of a sample sheet
-_FINEST = 1.0  # pixels: standard deviation of the blur below which light is not told from texture
+_SCALES = (2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ class ShadeSettings(Settings):
     light: float = 0.5
     features: str = ""
     critic_from: int = 400
-    weight_pixels: float = 8.0
-    weight_edges: float = 8.0
+    weight_pixels: float = 12.0
+    weight_edges: float = 12.0
     weight_features: float = 0.5
     weight_critic: float = 0.06
-    weight_small: float = 0.05
+    weight_small: float = 0.01
 
 
 class ShadeMethod:
@@ -93,18 +94,15 @@ class ShadeMethod:
         if phase == "critic":
             return self._critic_loss(networks["critic"], batch)
         s = self.settings
-        true, weight = to_float(batch["true"]), batch["weight"][:, None]
+        weight, moved = batch["weight"][:, None], to_float(batch["moved"])
+        true = _exposed_as(to_float(batch["true"]), moved, weight)
         gain = _gain(networks["shade"], batch)
-        made = to_float(batch["moved"]) * torch.exp(gain)
-        soft, wanted = _soft(made), _soft(true)
+        made = moved * torch.exp(gain)
         parts = {
-            "pixels": s.weight_pixels * losses.weighted_l1(soft, wanted, weight),
-            "edges": s.weight_edges * losses.gradient_l1(soft, wanted, weight),
+            "pixels": s.weight_pixels * _at_scales(losses.weighted_l1, made, true, weight),
+            "edges": s.weight_edges * _at_scales(losses.gradient_l1, made, true, weight),
             "small": s.weight_small * gain.abs().mean(),
         }
-        with torch.no_grad():
-            still = _soft(to_float(batch["moved"]))
-            parts |= {"unshaded": losses.weighted_l1(still, wanted, weight) * 0}
         if self._pyramid:
             small = F.avg_pool2d(made * weight + true * (1 - weight), 2)
             cover = F.avg_pool2d(weight, 2)
@@ -118,8 +116,7 @@ class ShadeMethod:
             if s.weight_critic and step >= s.critic_from:
                 critic = networks["critic"].requires_grad_(False)
                 parts["critic"] = -s.weight_critic * mean_score(critic(seen, cover), cover)
-        total = torch.stack([v for k, v in parts.items() if k != "unshaded"]).sum()
-        return total, parts
+        return torch.stack(list(parts.values())).sum(), parts
 
     def _critic_loss(self, critic: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         critic.requires_grad_(True)
@@ -152,11 +149,23 @@ def _pixels(pictures: Tensor) -> npt.NDArray[np.uint8]:
     return np.asarray(out, np.uint8)
 
 
-def _soft(pictures: Tensor) -> Tensor:
-    """Slightly blurred, so that what counts is light and not where each pore lies."""
-    kernel = torch.tensor([0.25, 0.5, 0.25], device=pictures.device)
-    both = (kernel[:, None] * kernel)[None, None].expand(3, 1, 3, 3)
-    return F.conv2d(F.pad(pictures, (1, 1, 1, 1), mode="replicate"), both, groups=3)
+def _exposed_as(true: Tensor, moved: Tensor, weight: Tensor) -> Tensor:
+    """Photos [N, 3, H, W] with the mean of each channel that the moved ones have on skin: how long
+    a camera exposed is no expression."""
+    total = weight.sum((2, 3), keepdim=True).clamp(min=1e-6)
+    means = [
+        ((p * weight).sum((2, 3), keepdim=True) / total).clamp(min=0.02) for p in (moved, true)
+    ]
+    return true * (means[0] / means[1]).clamp(0.7, 1.4)
+
+
+def _at_scales(loss: Callable[..., Tensor], made: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+    """The mean of a loss at a half, a quarter and an eighth of the size: folds and cheeks, and not
+    where each pore lies."""
+    terms = [
+        loss(F.avg_pool2d(made, k), F.avg_pool2d(true, k), F.avg_pool2d(weight, k)) for k in _SCALES
+    ]
+    return torch.stack(terms).mean()
 
 
 def _network(settings: ShadeSettings) -> Shader:
