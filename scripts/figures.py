@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 import facepaint
 from facepaint import align
-from facepaint.composite import composite
 from facepaint.edit import Edit
-from facepaint.segment import face_mask
+from facepaint.editing.flow import flow_between
+from facepaint.editing.method import MoveAndRepaint
+from facepaint.segment import visible_face
 
 Pixels = npt.NDArray[np.uint8]
 IMAGES = Path("docs/images")
@@ -55,18 +56,18 @@ def steps(painter: facepaint.Painter, pixels: Pixels) -> dict[str, Pixels]:
         cv2.circle(read, (int(px), int(py)), 0, (60, 255, 60), -1)
     frame = align.align(face.landmarks)
     crop = align.crop(pixels, frame)
-    strokes = painter.method(crop, face, Edit("neutral"))
-    assert strokes is not None
-    mask = face_mask(align.apply(align.invert(frame), face.landmarks))
-    result = pixels.copy()
-    composite(result, frame, strokes, mask)
+    assert isinstance(painter.method, MoveAndRepaint)
+    change = painter.method.change(face, Edit("neutral"))
+    assert change is not None
+    mask = visible_face(face, frame, asked=change.asked)
+    flow = flow_between(change.points, change.asked, len(mask))
     return {
         "photo": pixels,
         "detect": boxed,
         "read": read,
         "align": crop,
-        "edit: flow": _flow(strokes.flow * mask[..., None], crop),
-        "composite": result,
+        "move": _flow(flow * mask[..., None], crop),
+        "repaint": painter.edit(pixels, to="neutral"),
     }
 
 

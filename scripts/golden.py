@@ -18,7 +18,7 @@ import facepaint
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden.json"
 EDITS = {
     "neutral": facepaint.Edit("neutral"),
-    "happy at half": facepaint.Edit("happy", 0.5),
+    "surprised at half": facepaint.Edit("surprised", 0.5),
     "jaw and brows": facepaint.Edit(set={"jawOpen": 0.6, "browInnerUp": 0.7}),
     "mouth alone": facepaint.Edit("sad", 1.5, regions=("mouth",)),
 }

@@ -473,8 +473,10 @@ def test_a_solved_method_is_solved_alike_and_says_so(tmp_path: Path) -> None:
     held = entry.solve(strong, found)["mover"].state_dict()["moves"]
     from facepaint.lab.methods.mover import _prior
 
-    assert np.allclose(held, _prior(), atol=1e-3), "a strong ridge holds it at the 3-D model"
-    assert not np.allclose(one["moves"], _prior(), atol=1e-3)
+    muscles = slice(2 * 52)  # all but the names of expressions, which come later
+    near = np.allclose(held[muscles], _prior()[muscles], atol=1e-3)
+    assert near, "a strong ridge holds it at the 3-D model"
+    assert not np.allclose(one["moves"][muscles], _prior()[muscles], atol=1e-3)
 
 
 def test_no_change_paints_nothing(faces: FaceSet) -> None:
