@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="the lab's extra is not installed")
 
 import facepaint  # noqa: E402
 from facepaint import align  # noqa: E402
-from facepaint.change import GAZE, change  # noqa: E402
+from facepaint.change import GAZE  # noqa: E402
 from facepaint.edit import Edit  # noqa: E402
 from facepaint.errors import FacePaintError, LabError  # noqa: E402
 from facepaint.face import EXPRESSIONS  # noqa: E402
@@ -29,7 +29,7 @@ from facepaint.lab.measure import report as report_page  # noqa: E402
 from facepaint.lab.measure.distribution import Distance  # noqa: E402
 from facepaint.lab.measure.judge import Judge  # noqa: E402
 from facepaint.methods import lookup  # noqa: E402
-from facepaint.models import WEIGHTS, open_model  # noqa: E402
+from facepaint.models import WEIGHTS, folder_of, open_model  # noqa: E402
 
 FACES = drawn.draw(0, people=40)
 
@@ -54,7 +54,7 @@ BRIGHT.of_real.update(
 @pytest.fixture
 def tools() -> evaluate.Tools:
     others = dict.fromkeys(evaluate.OTHERS, BRIGHT)
-    return evaluate.Tools(lookup("painter")(WEIGHTS), open_model("reader"), BRIGHT, None, others)
+    return evaluate.Tools(lookup("repaint")(WEIGHTS), open_model("reader"), BRIGHT, None, others)
 
 
 def test_rows_are_kept_and_a_stopped_run_goes_on(tools: evaluate.Tools, tmp_path: Path) -> None:
@@ -195,10 +195,10 @@ def test_the_photo_copied_stands_beside_the_edit(tools: evaluate.Tools, tmp_path
     class Copy:
         """A method that never changes anything."""
 
-        card = tools.method.card
+        card, wanted = tools.method.card, tools.method.wanted
 
-        def __call__(self, *_: object) -> None:
-            return None
+        def paint(self, *_: object) -> bool:
+            return False
 
     measured = replace(tools, method=Copy(), embed=lambda pixels, _: pixels.mean((0, 1)))
     rows = evaluate.measure(FACES, measured, ("happy",), tmp_path, 3)
@@ -218,7 +218,8 @@ def test_what_reaches_the_target_is_nearer_to_it(tools: evaluate.Tools, tmp_path
     row = rows["happy"][0]
     i, other = row["face"], evaluate.twin(FACES, row["face"], "happy")
     before, real = (evaluate.read_face(tools.reader, np.array(FACES.crops[k])) for k in (i, other))
-    asked = before.blendshapes + change(Edit("happy"), before, evaluate.targets_of(tools.method))
+    asked = tools.method.wanted(before, Edit("happy"))
+    assert asked is not None
     error = np.abs(real.blendshapes - asked)[~GAZE].mean()
     assert row["blendshape_error_of_real"] == pytest.approx(error, rel=1e-4)
     energy = [
@@ -289,11 +290,11 @@ def test_what_different_judges_say_is_not_compared() -> None:
 
 def test_costs_stand_side_by_side_where_they_can() -> None:
     place = {"machine": "m", "processor": "p", "cores": 2, "threads_of_a_network": 1, "clock": "c"}
-    cost = place | {"ms_of_the_network": 10.0, "gmacs": 1.0, "load_before": 0.1}
+    cost = place | {"ms_a_face_of_512": 10.0, "gmacs": 1.0, "load_before": 0.1}
     first, second = measured(0.5) | {"cost": cost}, measured(0.5) | {"cost": cost | {"gmacs": 0.5}}
     *_, head, times, arithmetic = summary.compare(first, second)
     assert head.startswith("cost: measured once")
-    assert times.split() == ["ms_of_the_network", "10.000", "→", "10.000"]
+    assert times.split() == ["ms_a_face_of_512", "10.000", "→", "10.000"]
     assert arithmetic.split() == ["gmacs", "1.000", "→", "0.500"]
     second["cost"]["processor"] = "q"
     *_, head, only = summary.compare(first, second)
@@ -321,16 +322,23 @@ def test_cost_counts_what_is_computed() -> None:
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             module.register_forward_hook(count)
     network(torch.rand(1, 3, 128, 128), torch.rand(1, 59))
-    found = cost.arithmetic(WEIGHTS / "painter.onnx")
+    found = cost.arithmetic(folder_of("open") / "painter.onnx")
     assert found["gmacs"] == pytest.approx(total[0] / 1e9, rel=0.01)
     parameters = sum(p.numel() for p in network.parameters()) / 1e6
     assert found["parameters_m"] == pytest.approx(parameters, rel=0.01)
-    start = cost.fresh_process("painter")
+    twice = cost.arithmetic_of([folder_of("open") / "painter.onnx"] * 2)
+    assert twice == pytest.approx({k: 2 * v for k, v in found.items()})
+
+
+def test_cost_times_whole_faces_and_fresh_processes() -> None:
+    from facepaint.lab.measure import cost
+
+    start = cost.fresh_process("repaint")
     assert 0 < start["cold_start_s"] < 60
     if "peak_mb_of_loading" in start:
         assert 50 < start["peak_mb_of_loading"] < start["peak_mb_of_a_face_of_512"] < 900
-    times = cost.of_method(lookup("painter")(WEIGHTS), repeats=1)
-    assert all(v > 0 for v in times.values()) and len(times) == len(cost.FACES) + 1
+    times = cost.of_method(lookup("repaint")(WEIGHTS), repeats=1)
+    assert all(v > 0 for v in times.values()) and len(times) == len(cost.FACES)
 
 
 def test_metrics_of_another_network_are_not_put_on_a_card(tmp_path: Path) -> None:
@@ -338,14 +346,14 @@ def test_metrics_of_another_network_are_not_put_on_a_card(tmp_path: Path) -> Non
     from facepaint.models import open_file
 
     model = tmp_path / "painter.onnx"
-    model.write_bytes((WEIGHTS / "painter.onnx").read_bytes())
+    model.write_bytes((folder_of("open") / "painter.onnx").read_bytes())
     found = {"faces": 3, "rate_two_way": 0.5, "each": {}, "groups": {"worst": None}}
     numbers: dict[str, Any] = {
         "network": "another",
         "judge": {"features": "x", "right_on_real": {"happy": 0.9}},
         "identity": "none",
         "to": {"happy": found},
-        "cost": {"gmacs": 1.0, "ms_of_the_network": 2.0},
+        "cost": {"gmacs": 1.0, "ms_a_face_of_512": 2.0},
     }
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps(numbers))
@@ -407,7 +415,7 @@ def test_the_help_says_the_limit_and_every_method(capsys: pytest.CaptureFixture[
     cli(["evaluate", "--help"], standalone_mode=False)
     said = " ".join(capsys.readouterr().out.split())
     assert f"Faces of each set; {commands.Evaluation().limit} by default." in said
-    for name in ("painter", "cyclegan", "reader", "maskrcnn"):
+    for name in ("repaint", "cyclegan", "mouth", "reader", "maskrcnn"):
         assert name in said
 
 
@@ -519,7 +527,7 @@ def quick(nothing: Distance, monkeypatch: pytest.MonkeyPatch) -> None:
     coarse = lambda pictures: torch.nn.functional.avg_pool2d(pictures, 16).flatten(1)  # noqa: E731
     monkeypatch.setattr(judge, "extractor", lambda name: coarse)
     monkeypatch.setattr(distribution, "distance", lambda _: nothing)
-    monkeypatch.setattr(cost, "of_method", lambda *_, **__: {"ms_of_the_network": 1.0})
+    monkeypatch.setattr(cost, "of_method", lambda *_, **__: {"ms_a_face_of_512": 1.0})
     monkeypatch.setattr(cost, "fresh_process", lambda *_: {})
     monkeypatch.setattr(commands, "cache_folder", lambda: None)
 
@@ -731,7 +739,7 @@ def test_pages_and_cards_say_what_the_third_judge_says(
         numbers = summary.report(FACES, rows, measured, "none", nothing)
         report_page.write(out, FACES, measured, rows, numbers)
         place = {"machine": "m", "cores": 1, "load_before": 0.0}
-        numbers["cost"] = place | {"gmacs": 1.0, "ms_of_the_network": 2.0}
+        numbers["cost"] = place | {"gmacs": 1.0, "ms_a_face_of_512": 2.0}
         shown = (
             ("<td>on nothing</td>", 1 + had, (out / "report.html").read_text()),
             ("third_two_way_of_real", had, json.dumps(cards.card_of_metrics(numbers))),

@@ -122,7 +122,8 @@ def reproduce(
 @click.option(
     "--method",
     metavar="NAME",
-    help=f"{DEFAULT_METHOD} (the default) or cyclegan; reader and maskrcnn, which do not repaint.",
+    help=f"{DEFAULT_METHOD} (the default), painter or cyclegan; or a network by itself: mover,"
+    " mouth, eye, shade, visibility, reader, maskrcnn.",
 )
 @click.option("--to", "targets", multiple=True, metavar="EXPRESSION", help="All by default.")
 @click.option("--report", metavar="OUT", help="Folder of results; else runs/measured-NAME.")

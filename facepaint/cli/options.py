@@ -28,7 +28,9 @@ weights_option = click.option(
     help="open: free weights, for happy and neutral; or a folder of weights of your own.",
 )
 method_option = click.option(
-    "--method", metavar="NAME", help=f"What repaints: {DEFAULT_METHOD} (the default), cyclegan."
+    "--method",
+    metavar="NAME",
+    help=f"What repaints: {DEFAULT_METHOD} (the default), cyclegan; painter with free weights.",
 )
 detector_option = click.option(
     "--detector", metavar="NAME", help="How faces are found; the best that works here by default."
