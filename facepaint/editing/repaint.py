@@ -20,6 +20,7 @@ from facepaint import align
 from facepaint.composite import enlarge, is_grey, touched
 from facepaint.editing.flow import flow_between
 from facepaint.editing.hints import hint
+from facepaint.editing.mover import features
 from facepaint.editing.windows import (
     EYES,
     MOUTH,
@@ -31,16 +32,17 @@ from facepaint.editing.windows import (
     window_frame,
 )
 from facepaint.face import FloatArray
-from facepaint.mesh import mirrored_blendshapes
+from facepaint.mesh import mean_face, mirrored_blendshapes
 from facepaint.models import Model
 from facepaint.segment import smoothstep
 
 Pixels = npt.NDArray[np.uint8]
 _MIRROR = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)
 _STILL, _MOVED = 0.002, 0.008  # crop units: outlines that move less are not repainted, or wholly
-SHADE_SIZE = 256  # pixels a side of the crop that the network sees
-SHADE_FLOW = 64  # places a side of the flow that it is told
 _UNMOVED = 1e-3  # pixels: a move so small changes nothing
+_FOLDS = 256  # pixels a side of the crop in which folds are looked for
+_FOLD = 0.03  # of the crop's side: about a fold's width
+_EVERYWHERE = 0.3  # share of added light that does not ask for a fold
 _UNLIT = 1e-3  # the same of the logarithm of a gain
 _UNCOVERED = 1 / 512  # cover under which paint changes nothing
 _ROOM = 1.5  # of a window's side: what of the photo a hint may see
@@ -120,19 +122,52 @@ def _shade(
     pixels: Pixels, frame: FloatArray, change: Change, network: Model, mask: FloatArray
 ) -> None:
     """Give moved skin its new light."""
-    told = np.concatenate([change.want - change.have, change.name]).astype(np.float32)
-    flow = flow_between(change.points, change.asked, SHADE_FLOW)
-    seen = align.crop(pixels, frame, SHADE_SIZE)
-    gain = network(moved=seen[None], flow=flow[None], told=told[None])["gain"][0]
-    inside = cv2.resize(mask, (SHADE_SIZE, SHADE_SIZE), interpolation=cv2.INTER_LINEAR)
+    told = np.concatenate([features(change.want) - features(change.have), change.name[1:]])
+    over_mean = network(change=told[None].astype(np.float32))["gain"][0]
+    size = len(mask)
+    place = (np.arange(size, dtype=np.float32) + 0.5) / size
+    from_mean = flow_between(mean_face(), change.asked, size) + np.stack(
+        np.meshgrid(place, place), -1
+    )
+    at = from_mean * np.float32(len(over_mean)) - np.float32(0.5)
+    gain = cv2.remap(over_mean, at, None, cv2.INTER_LINEAR) * mask
+    gain = _filled_folds(align.crop(pixels, frame, _FOLDS), gain)
     rows, columns = touched(frame, mask, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
-    large = enlarge(gain * inside[..., None], frame, rows, columns)
-    light = pixels[rows, columns] * np.exp(large)
-    lit = np.clip(np.rint(light), 0, 255).astype(np.uint8)
-    changed = (np.abs(large) > 1e-3).any(-1, keepdims=True)
-    pixels[rows, columns] = np.where(changed, lit, pixels[rows, columns])
+    light = cv2.exp(enlarge(gain[..., None], frame, rows, columns))
+    place = pixels[rows, columns]
+    lit = cv2.multiply(place, cv2.merge([light] * 3), dtype=cv2.CV_8U)
+    changed = np.abs(light - 1) > _UNLIT
+    np.copyto(place, lit, where=changed.reshape(changed.shape[:2])[..., None])
+
+
+def _filled_folds(crop: Pixels, gain: FloatArray) -> FloatArray:
+    """Brighten folds where they are and not where most people have them.
+
+    Where light is to be added, most of it is added only to what is darker than its surroundings,
+    up to these.
+
+    Args:
+        crop: the moved face, uint8 [S, S, 3] RGB.
+        gain: float [N, N], the natural logarithm of a gain.
+
+    Returns:
+        float32 [S, S].
+    """
+    size = len(crop)
+    gain = np.asarray(cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+    added = np.maximum(gain, 0)
+    if added.max() <= _UNLIT:
+        return gain
+    light = np.log(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255 + 0.04)
+    around = cv2.GaussianBlur(light, (0, 0), _FOLD * size)
+    near = cv2.dilate(added, np.ones((round(2 * _FOLD * size) + 1,) * 2, np.uint8))
+    near = 2 * cv2.GaussianBlur(near, (0, 0), _FOLD * size / 2)
+    fold = np.minimum(np.maximum(around - light, 0), near)
+    return np.asarray(
+        np.minimum(gain, 0) + _EVERYWHERE * added + (1 - _EVERYWHERE) * fold, np.float32
+    )
 
 
 def _repaint_part(

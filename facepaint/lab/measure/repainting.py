@@ -21,13 +21,12 @@ from facepaint.face import (
 )
 from facepaint.lab.data.closeups import CloseUps
 from facepaint.lab.data.inpainting import PARTS, InpaintingSamples
-from facepaint.lab.data.shading import ShadingSamples
 from facepaint.lab.features import pyramid
 from facepaint.lab.measure import metrics
 from facepaint.models import Model
 
 Pixels = npt.NDArray[np.uint8]
-_OF_EACH_SET = 24  # faces of each set, and samples of shade in all times four
+_OF_EACH_SET = 24  # faces of each set
 _OPENINGS = {
     "closed": 0.08,
     "parted": 0.3,
@@ -111,29 +110,6 @@ def _feature_distance(a: Pixels, b: Pixels) -> float:
 
 
 _seen: Any = None
-
-
-def shade(model: Model, faces: CloseUps) -> dict[str, Any]:
-    """Shade held-out pairs of photos.
-
-    Returns:
-        `l1` and `l1_of_the_moved`: mean absolute difference to the second photo on skin, 0 to 1,
-        with the light and without.
-    """
-    samples = ShadingSamples(_Held("", 0, 0.0), _of_held_out(faces))
-    rows = []
-    for n in range(4 * _OF_EACH_SET):
-        x = samples.draw(np.random.default_rng(n))
-        gain = model(**{k: x[k][None] for k in ("moved", "flow", "told")})["gain"][0]
-        lit = np.clip(x["moved"] * np.exp(gain), 0, 255)
-        weight = x["weight"][..., None]
-        rows.append(
-            {
-                name: float((np.abs(p - x["true"]) * weight).sum() / weight.sum() / 3 / 255)
-                for name, p in (("l1", lit), ("l1_of_the_moved", x["moved"].astype(np.float32)))
-            }
-        )
-    return {"pairs": len(rows)} | _mean(rows)
 
 
 def mover(model: Model, changes: FloatArray, moves: FloatArray) -> dict[str, Any]:
