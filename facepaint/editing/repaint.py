@@ -10,7 +10,7 @@ Where nothing is asked not a bit changes.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -42,9 +42,11 @@ _STILL, _MOVED = 0.002, 0.008  # crop units: outlines that move less are not rep
 _UNMOVED = 1e-3  # pixels: a move so small changes nothing
 _FOLDS = 256  # pixels a side of the crop in which folds are looked for
 _FOLD = 0.03  # of the crop's side: about a fold's width
+_CLIPS = 12  # exponent of a pixel's brightest channel, as far as which it may be overexposed
 _EVERYWHERE = 0.3  # share of added light that does not ask for a fold
 _UNLIT = 1e-3  # the same of the logarithm of a gain
 _UNCOVERED = 1 / 512  # cover under which paint changes nothing
+_NO_MAP: Any = None  # of `cv2.remap`, whose other map has both coordinates
 _ROOM = 1.5  # of a window's side: what of the photo a hint may see
 
 
@@ -109,11 +111,11 @@ def _move(
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
     shift = cv2.transform(flow, np.ascontiguousarray(frame[:, :2]))
-    large = enlarge(shift, frame, rows, columns)
+    large = enlarge(np.asarray(shift, np.float32), frame, rows, columns)
     changes = cv2.inRange(large, (-_UNMOVED, -_UNMOVED), (_UNMOVED, _UNMOVED)) == 0
     x, y = (np.arange(s.start, s.stop, dtype=np.float32) for s in (columns, rows))
     large += np.dstack(np.broadcast_arrays(x, y[:, None]))
-    moved = cv2.remap(before, large, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(before, large, _NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     place = pixels[rows, columns]
     np.copyto(place, moved, where=changes[..., None])
 
@@ -130,16 +132,16 @@ def _shade(
         np.meshgrid(place, place), -1
     )
     at = from_mean * np.float32(len(over_mean)) - np.float32(0.5)
-    gain = cv2.remap(over_mean, at, None, cv2.INTER_LINEAR) * mask
+    gain = np.asarray(cv2.remap(over_mean, at, _NO_MAP, cv2.INTER_LINEAR) * mask, np.float32)
     gain = _filled_folds(align.crop(pixels, frame, _FOLDS), gain)
     rows, columns = touched(frame, mask, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
     light = cv2.exp(enlarge(gain[..., None], frame, rows, columns))
-    place = pixels[rows, columns]
-    lit = cv2.multiply(place, cv2.merge([light] * 3), dtype=cv2.CV_8U)
+    part = pixels[rows, columns]
+    lit = cv2.multiply(part, cv2.merge([light] * 3), dtype=cv2.CV_8U)
     changed = np.abs(light - 1) > _UNLIT
-    np.copyto(place, lit, where=changed.reshape(changed.shape[:2])[..., None])
+    np.copyto(part, lit, where=changed.reshape(changed.shape[:2])[..., None])
 
 
 def _filled_folds(crop: Pixels, gain: FloatArray) -> FloatArray:
@@ -157,6 +159,9 @@ def _filled_folds(crop: Pixels, gain: FloatArray) -> FloatArray:
     """
     size = len(crop)
     gain = np.asarray(cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+    # how much brighter than white a place was is not known: made darker it would turn grey
+    white = cv2.GaussianBlur((crop.max(-1).astype(np.float32) / 255) ** _CLIPS, (0, 0), size / 64)
+    gain = gain * (1 - white)
     added = np.maximum(gain, 0)
     if added.max() <= _UNLIT:
         return gain

@@ -86,7 +86,8 @@ class Shade(nn.Module):
     def forward(self, change: Tensor) -> Tensor:
         """From features of a change, float [N, 110], to the natural logarithm of a gain over the
         mean face's crop, [N, 112, 112]."""
-        return (change @ self.mix @ self.pictures).unflatten(1, (SIZE, SIZE))
+        gain: Tensor = change @ self.mix @ self.pictures
+        return gain.reshape(-1, SIZE, SIZE)
 
 
 class _Pairs(NamedTuple):
@@ -169,8 +170,8 @@ def _laid(faces: CloseUps, i: int) -> FloatArray:
     flow = flow_between(faces.landmarks[i], mean_face(), 64)
     wide = cv2.resize(flow, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC) * np.float32(large)
     place = (np.arange(SIZE, dtype=np.float32) + 0.5) * 2 - 0.5
-    at = wide + np.stack(np.meshgrid(place, place), -1)
-    laid = cv2.remap(crop, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    x, y = np.meshgrid(place, place) + wide.transpose(2, 0, 1)
+    laid = cv2.remap(crop, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     light = np.log(np.asarray(laid, np.float32) / 255 + _LEAST).mean(-1)
     return np.asarray(light, np.float32)
 
