@@ -38,6 +38,8 @@ _STILL_OUTLINE = (*FACE_OVAL[:11], *FACE_OVAL[-10:])
 _LOWER_LID = 0.25  # share of an eye's change of height that its lower lid makes
 _SHUT = 0.008  # crop units: what the fitted opening of a shut mouth is at most
 _MIDDLE = 0.06  # crop units from the middle of the face within which both sides count
+_EDGE = 0.07  # crop units from the outline within which upper parts of the face move less
+_UNDER_NOSE = 2
 _JAW_SIDES = (397, 288, 172, 58)  # move half
 
 
@@ -78,7 +80,8 @@ class Mover:
             float32 [478, 2], crop units.
         """
         pose = pose_of(points)
-        asked = points + pose.lifted(self._shift(have, want, name))
+        shift = self._shift(have, want, name) * _from_edge(points)[:, None]
+        asked = points + pose.lifted(shift)
         asked = self._lips_apart(points, asked, pose, have, want)
         for eye, ending in ((LEFT_EYE, "Left"), (RIGHT_EYE, "Right")):
             had, wants = (_of_left_eye(b, ending) for b in (have, want))
@@ -177,6 +180,16 @@ def _of_side(blendshapes: FloatArray, ending: str) -> FloatArray:
                 BLENDSHAPES.index(own)
             ]
     return out
+
+
+def _from_edge(points: FloatArray) -> FloatArray:
+    """How far each landmark may move, [478], 0 to 1: less near the still outline of the face, where
+    a turned head has its far brow and cheek, and a move would drag at the background."""
+    edge = points[list(_STILL_OUTLINE)]
+    distance = np.linalg.norm(points[:, None] - edge[None], axis=-1).min(1)
+    kept = np.clip(distance / _EDGE, 0, 1)
+    lower = mean_face()[:, 1] > mean_face()[_UNDER_NOSE, 1]
+    return np.asarray(np.where(lower, 1, kept), np.float32)
 
 
 @cache

@@ -49,8 +49,8 @@ def plan(edit: Edit, face: Face, targets: Targets) -> Plan:
     """Say what an edit asks of a face.
 
     A named expression raises the blendshapes that belong to it to its target, and lowers all others
-    to it. What belongs to it is never lowered: a wide smile is not made smaller by asking for
-    happy. A face that shows the expression already is asked for nothing.
+    to what a neutral face has of them. What belongs to it is never lowered: a wide smile is not
+    made smaller by asking for happy. A face that shows the expression already is asked for nothing.
 
     Args:
         edit: what the user asks.
@@ -83,13 +83,22 @@ def _towards(to: str, have: FloatArray, targets: Targets) -> tuple[FloatArray, f
         away = float(np.linalg.norm(change))
         amount = _ramp(away, _NEUTRAL_AT, _NEUTRAL_FROM)
         return np.asarray(change * amount, np.float32), amount
-    raised = np.where(_GAZE, 0, target - neutral)
-    most = np.max([t - neutral for t in targets.values()], 0)
-    own = (raised > _RAISED_ABOVE) & (raised > _OWN_ABOVE * most)
-    change = np.where(own, np.maximum(change, 0), np.minimum(change, 0))
-    reached = float((have - neutral) @ raised) / max(float(raised @ raised), 1e-6)
+    raised, own = target - neutral, belonging(to, targets)
+    rest = np.where(_GAZE, 0, np.minimum(neutral - have, 0))
+    change = np.where(own, np.maximum(change, 0), rest)
+    marks = np.where(own, raised, 0)
+    reached = float((have - neutral) @ marks) / max(float(marks @ marks), 1e-6)
     amount = 1 - _ramp(reached, _REACHED_FROM, _REACHED_AT)
     return np.asarray(change * amount, np.float32), amount
+
+
+def belonging(to: str, targets: Targets) -> npt.NDArray[np.bool_]:
+    """Which blendshapes belong to a named expression, bool [52]: those that it raises, and not much
+    less than any other expression does."""
+    neutral = targets["neutral"]
+    raised = np.where(_GAZE, 0, targets[to] - neutral)
+    most = np.max([t - neutral for t in targets.values()], 0)
+    return np.asarray((raised > _RAISED_ABOVE) & (raised > _OWN_ABOVE * most), np.bool_)
 
 
 def _ramp(value: float, low: float, high: float) -> float:

@@ -44,6 +44,10 @@ _FOLDS = 256  # pixels a side of the crop in which folds are looked for
 _FOLD = 0.03  # of the crop's side: about a fold's width
 _CLIPS = 12  # exponent of a pixel's brightest channel, as far as which it may be overexposed
 _EVERYWHERE = 0.3  # share of added light that does not ask for a fold
+# What the gain's logarithm is multiplied by in red, green and blue: a fold's shadow is warmer than
+# the skin around it.
+_SHADOW = (0.8, 1.0, 1.1)
+_COLOURED = 1.5  # levels: mean difference of channels from which on a crop has colour
 _UNLIT = 1e-3  # the same of the logarithm of a gain
 _UNCOVERED = 1 / 512  # cover under which paint changes nothing
 _NO_MAP: Any = None  # of `cv2.remap`, whose other map has both coordinates
@@ -133,13 +137,16 @@ def _shade(
     )
     at = from_mean * np.float32(len(over_mean)) - np.float32(0.5)
     gain = np.asarray(cv2.remap(over_mean, at, _NO_MAP, cv2.INTER_LINEAR) * mask, np.float32)
-    gain = _filled_folds(align.crop(pixels, frame, _FOLDS), gain)
+    seen = align.crop(pixels, frame, _FOLDS)
+    gain = _filled_folds(seen, gain)
     rows, columns = touched(frame, mask, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
-    light = cv2.exp(enlarge(gain[..., None], frame, rows, columns))
-    part = pixels[rows, columns]
-    lit = cv2.multiply(part, cv2.merge([light] * 3), dtype=cv2.CV_8U)
+    large = enlarge(gain[..., None], frame, rows, columns)
+    hues = _SHADOW if seen_colour(seen) else (1.0,) * 3
+    light = cv2.merge([cv2.exp(hue * large) for hue in hues])
+    place = pixels[rows, columns]
+    lit = cv2.multiply(place, light, dtype=cv2.CV_8U)
     changed = np.abs(light - 1) > _UNLIT
     np.copyto(part, lit, where=changed.reshape(changed.shape[:2])[..., None])
 

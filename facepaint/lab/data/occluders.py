@@ -217,7 +217,7 @@ def _skin(rng: np.random.Generator, ground: Ground) -> Vector:
     if rng.random() < 0.25:
         skins = ground.bank.skins
         colour = skins[int(rng.integers(len(skins)))].reshape(-1, 3).mean(0)
-    change = np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.03, 3))
+    change = np.exp(rng.normal(0, 0.16) + rng.normal(0, 0.04, 3))
     return np.asarray(np.clip(colour * change, 4, 250), np.float64)
 
 
@@ -290,7 +290,8 @@ def _draw_hand(
     radius = rng.uniform(0.028, 0.05)
     gap = 2 * radius * rng.uniform(0.92, 1.3)
     fan, bend = rng.uniform(-0.02, 0.12), rng.normal(0, 0.35)
-    first, second = rng.uniform(0.08, 0.14), rng.uniform(0.08, 0.15)
+    curled = 0.5 if rng.random() < 0.3 else 1.0
+    first, second = curled * rng.uniform(0.08, 0.14), curled * rng.uniform(0.08, 0.15)
     places = np.arange(fingers) - (fingers - 1) / 2
     knuckles = []
     for place in places:
@@ -300,7 +301,7 @@ def _draw_hand(
         middle = tip + toward * first
         knuckles.append((tip, middle, middle + _turned(toward, bend) * second))
     root = np.mean([k[2] for k in knuckles], 0)
-    palm = max(gap * fingers / 2, rng.uniform(0.08, 0.13))
+    palm = max(gap * fingers / 2, rng.uniform(0.08, 0.16))
     wrist = root + _turned(back, bend) * 0.5
     _limb(layer, root, wrist, (palm, palm * rng.uniform(0.7, 1.1)), surface, 0.55)
     polish = _colour(rng) if rng.random() < 0.3 else skin * _NAIL_TINT
@@ -488,8 +489,8 @@ def glasses(rng: np.random.Generator, ground: Ground) -> Layer:
 def _lens(rng: np.random.Generator, ground: Ground) -> tuple[FloatArray, float, float]:
     """Of a lens what it shows, float32 [S, S, 3]; its opacity; how much less it has below."""
     kind = rng.random()
-    opacity = rng.uniform(0, 0.1) if kind < 0.5 else rng.uniform(0.15, 0.7)
-    opacity = opacity if kind < 0.7 else rng.uniform(0.8, 1.0)
+    opacity = rng.uniform(0, 0.1) if kind < 0.6 else rng.uniform(0.15, 0.7)
+    opacity = opacity if kind < 0.75 else rng.uniform(0.8, 1.0)
     dark = _colour(rng) * rng.uniform(0.05, 0.4) if opacity > 0.15 else _colour(rng)
     reflected = rng.uniform(0, 0.35)
     shown = dark * (1 - reflected) + _surface(rng, ground) * reflected

@@ -7,7 +7,7 @@ import numpy as np
 
 from facepaint.face import LEFT_IRIS, RIGHT_IRIS, FloatArray
 from facepaint.lab.data.render_light import Lighting, shine, wrapped
-from facepaint.lab.data.render_mesh import sample, unit
+from facepaint.lab.data.render_mesh import Reals, sample, unit
 from facepaint.lab.data.render_scene import VIEW, Scene, Surface
 from facepaint.lab.data.render_textures import linear, noise
 
@@ -46,7 +46,7 @@ def eye(s: Scene, p: Surface, lights: Lighting) -> tuple[FloatArray, FloatArray]
 
 
 def _eyeball(
-    s: Scene, p: Surface, lights: Lighting, local: FloatArray, axes: FloatArray, inner: FloatArray
+    s: Scene, p: Surface, lights: Lighting, local: Reals, axes: Reals, inner: Reals
 ) -> tuple[FloatArray, FloatArray]:
     """One eye; `local` are places in radii of the iris, z along the gaze."""
     away = np.hypot(local[:, 0], local[:, 1])
@@ -80,7 +80,7 @@ def _eyeball(
     return np.asarray(colours, np.float32), np.asarray(arriving, np.float32)
 
 
-def _white(s: Scene, p: Surface, local: FloatArray, away: FloatArray) -> FloatArray:
+def _white(s: Scene, p: Surface, local: Reals, away: Reals) -> FloatArray:
     """The white of the eye: a little yellow, redder and veined towards the corners."""
     angles = np.stack([local[:, 0], local[:, 1]], 1) / 9 + s.look.shift
     veins = np.clip(sample(noise(0.012, 0.09, ridged=True), angles), 0, 3)
@@ -89,9 +89,7 @@ def _white(s: Scene, p: Surface, local: FloatArray, away: FloatArray) -> FloatAr
     return np.asarray(s.look.sclera * (1 - red * np.array([0.35, 1.0, 0.95])), np.float32)
 
 
-def _iris(
-    s: Scene, lights: Lighting, local: FloatArray, away: FloatArray, axes: FloatArray
-) -> FloatArray:
+def _iris(s: Scene, lights: Lighting, local: Reals, away: Reals, axes: Reals) -> FloatArray:
     """The iris: fibres, a ring around the pupil, a dark rim, lit from across."""
     angle = np.arctan2(local[:, 1], local[:, 0]) / (2 * np.pi)
     warp = 0.02 * sample(noise(0.03, 0.3), local[:, :2] / 4)
@@ -120,7 +118,8 @@ def _under_lids(s: Scene, p: Surface) -> FloatArray:
     down = np.array([[1, 0, 0], [0, 1, 0.6 * wide]], np.float32)
     size = p.raster.size
     lowered = cv2.warpAffine(there, down, (size, size))
-    hidden = 1 - p.raster.at(cv2.GaussianBlur(there * lowered, (0, 0), wide))
+    soft = cv2.GaussianBlur(there * lowered, (0, 0), wide)
+    hidden = 1 - p.raster.at(np.asarray(soft, np.float32))
     found: FloatArray = 1 - _SHADE * np.clip(1.5 * hidden - 0.15, 0, 1)
     return found
 
@@ -133,7 +132,7 @@ def _edge(s: Scene, p: Surface) -> FloatArray:
     return found
 
 
-def _reflection(s: Scene, facing: FloatArray, lights: Lighting) -> FloatArray:
+def _reflection(s: Scene, facing: Reals, lights: Lighting) -> FloatArray:
     """A soft picture of the surroundings: a window above and a dim horizon."""
     rng = np.random.default_rng(int(s.look.shift[1] * 1e6))
     mirrored = 2 * facing[:, 2:] * facing - VIEW

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from facepaint.face import LEFT_BROW, RIGHT_BROW, FloatArray
 from facepaint.lab.data import render_head as head
 from facepaint.lab.data.render_light import tone
-from facepaint.lab.data.render_mesh import unit
+from facepaint.lab.data.render_mesh import Reals, unit
 from facepaint.lab.data.render_scalp import combed, scalp
 from facepaint.lab.data.render_scene import Scene
 from facepaint.lab.data.render_textures import noise
@@ -22,6 +22,7 @@ _SHORT_HAIRS, _LONG_HAIRS = 6000, 3800
 _HEAD_MIDDLE = np.array([0, 3.5, 1.0])  # mesh coordinates, centimetres
 _HEAD_SIZE = np.array([9.4, 11.5, 11.0])  # half axes of what long hair lies around
 _SUBPIXEL_BITS = 4
+_NOWHERE = np.array([-1e3, 0, 0], np.float32)  # off the picture: pieces that end there are left out
 _BLACK = np.array([0.006, 0.005, 0.005], np.float32)
 
 
@@ -35,14 +36,14 @@ class Strands:
         lit: float32 [S, S], the light that arrives.
     """
 
-    def __init__(self, s: Scene, picture: Pixels, depth: FloatArray, lit: FloatArray) -> None:
+    def __init__(self, s: Scene, picture: Pixels, depth: Reals, lit: Reals) -> None:
         self._s, self._picture, self._depth, self._lit = s, picture, depth, lit
 
     def draw(
         self,
-        points: FloatArray,
-        colours: FloatArray,
-        cover: FloatArray,
+        points: Reals,
+        colours: Reals,
+        cover: Reals,
         slack: float = 0.4,
         thick: int = 1,
     ) -> None:
@@ -65,7 +66,7 @@ class Strands:
         light = self._lit[at[:, 0, 1], at[:, 0, 0]][:, None]
         shade = tone(colours * np.clip(light, 0.08, 2)).astype(np.float32)
         corners = np.round((screen[..., :2] - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)
-        inside = (screen[..., :2] > 2).all(2) & (screen[..., :2] < size - 3).all(2)
+        inside = np.all((screen[..., :2] > 2) & (screen[..., :2] < size - 3), axis=2)
         for k in range(length - 1):
             rows = np.flatnonzero(shown[:, k] & shown[:, k + 1] & inside[:, k] & inside[:, k + 1])
             below = self._picture[at[rows, k + 1, 1], at[rows, k + 1, 0]].astype(np.float32)
@@ -92,7 +93,7 @@ def grow(s: Scene, strands: Strands, rng: np.random.Generator) -> None:
     _lashes(s, strands, rng)
 
 
-def _on_skin(s: Scene, places: FloatArray, heights: FloatArray) -> FloatArray:
+def _on_skin(s: Scene, places: Reals, heights: Reals) -> FloatArray:
     """Posed places of strands that lie over the face.
 
     Args:
@@ -104,14 +105,15 @@ def _on_skin(s: Scene, places: FloatArray, heights: FloatArray) -> FloatArray:
         float32 [N, K, 3], view coordinates.
     """
     count, length = places.shape[:2]
-    corners, weights = head.on_front(s.actor, places.reshape(-1, 2))
+    corners, weights, there = head.on_front(s.actor, places.reshape(-1, 2))
     at = np.einsum("nc,nck->nk", weights, s.view[corners])
     up = unit(np.einsum("nc,nck->nk", weights, s.normals[corners]))
+    at[~there] = _NOWHERE
     lifted = at.reshape(count, length, 3) + up.reshape(count, length, 3) * heights[:, None]
     return np.asarray(lifted, np.float32)
 
 
-def _tinted(colour: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+def _tinted(colour: Reals, count: int, rng: np.random.Generator) -> FloatArray:
     spread = np.exp(rng.normal(0, 0.22, (count, 1)))
     return np.asarray(colour * spread, np.float32)
 
@@ -192,7 +194,7 @@ def _beard(s: Scene, strands: Strands, rng: np.random.Generator) -> None:
     strands.draw(points, _tinted(s.look.hair * np.float32(0.8), len(x), rng), cover)
 
 
-def beard_density(x: FloatArray, y: FloatArray, cloud: FloatArray) -> FloatArray:
+def beard_density(x: Reals, y: Reals, cloud: Reals) -> FloatArray:
     """Where a beard grows, at rest places x and y [N]: float [N], 0 to 1."""
     away = np.abs(x)
     cheeks = np.clip((away - 2.6) / 0.8, 0, 1) * np.clip(
@@ -228,8 +230,8 @@ def _head(s: Scene, strands: Strands, rng: np.random.Generator) -> None:
             arm = after - _HEAD_MIDDLE
             near = np.linalg.norm(arm / _HEAD_SIZE, axis=1, keepdims=True)
             after = np.where((near < 1) & (after[:, 1:2] > -6), _HEAD_MIDDLE + arm / near, after)
-        stays = (after[:, 2] > 4.2) & (after[:, 1] < rest[roots, 1].clip(None, 9.4) - 0.6)
-        path.append(np.where(stays[:, None], path[-1], after))
+        hidden = (after[:, 2] > 4.2) & (after[:, 1] < rest[roots, 1].clip(None, 9.4) - 0.6)
+        path.append(np.where(hidden[:, None], _NOWHERE, after))
     points = np.stack(path, 1) @ s.camera.turn.T
     order = np.argsort(points[:, 0, 2])
     colour = _tinted(s.look.hair, count, rng) * rng.uniform(0.5, 1.5, (count, 1))

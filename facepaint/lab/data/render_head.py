@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from facepaint.face import BLENDSHAPES, FloatArray
 from facepaint.lab.data import ict
-from facepaint.lab.data.render_mesh import Ints, Raster, depth_map, normals, rasterise, unit
+from facepaint.lab.data.render_mesh import (
+    Bools,
+    Ints,
+    Raster,
+    Reals,
+    depth_map,
+    normals,
+    rasterise,
+    unit,
+)
 
 SKIN, SOCKET, EYE_SOCKET, GUMS, TONGUE, TEETH, EYE, HIDDEN = range(8)
 _ENDS = (11248, 13294, 14062, 17039, 17039, 21451, 24591, 26719)  # vertices, by part
@@ -125,13 +134,13 @@ def load(path: Path) -> Actor:
     )
 
 
-def map_pixels(rest: FloatArray) -> FloatArray:
+def map_pixels(rest: Reals) -> FloatArray:
     """Where rest places [N, 2 or 3] lie in a paint map, float32 [N, 2], column and row."""
     at = (rest[:, :2] - np.array([_MAP_LEFT, _MAP_TOP])) * np.array([MAP_SCALE, -MAP_SCALE])
     return np.asarray(at, np.float32)
 
 
-def on_front(actor: Actor, places: FloatArray) -> tuple[Ints, FloatArray]:
+def on_front(actor: Actor, places: Reals) -> tuple[Ints, FloatArray, Bools]:
     """Finds the skin at rest places as seen from the front.
 
     Args:
@@ -139,18 +148,19 @@ def on_front(actor: Actor, places: FloatArray) -> tuple[Ints, FloatArray]:
         places: float [N, 2], x and y.
 
     Returns:
-        int [N, 3], vertices, and float32 [N, 3], their weights. Places off the face get the skin
-        of the nearest pixel in the map's order.
+        int [N, 3], vertices; float32 [N, 3], their weights; bool [N], whether there is skin: where
+        there is none, vertices and weights mean nothing.
     """
     width, height = round(MAP_WIDTH * MAP_SCALE), round(MAP_HEIGHT * MAP_SCALE)
     side = max(width, height)
     column, row = np.floor(map_pixels(places)).astype(int).T
     pixel = np.clip(row, 0, height - 1) * side + np.clip(column, 0, width - 1)
     found = np.clip(np.searchsorted(actor.front.pixels, pixel), 0, len(actor.front.pixels) - 1)
-    return actor.front.corners[found], actor.front.weights[found]
+    there = actor.front.pixels[found] == pixel
+    return actor.front.corners[found], actor.front.weights[found], there
 
 
-def pose(actor: Actor, identity: FloatArray, asked: FloatArray, tongue: float = 0.0) -> Posed:
+def pose(actor: Actor, identity: Reals, asked: Reals, tongue: float = 0.0) -> Posed:
     """Makes a head of an identity with an expression.
 
     Args:
@@ -171,10 +181,10 @@ def pose(actor: Actor, identity: FloatArray, asked: FloatArray, tongue: float = 
     if tongue:
         points = points + np.float32(tongue) * _tongue_lift(actor)
     turns = [_turn(asked, side) for side in ("Right", "Left")]
-    for k, part in enumerate(EYES):
+    for k, ball in enumerate(EYES):
         shut = float(asked[BLENDSHAPES.index(("eyeBlinkRight", "eyeBlinkLeft")[k])])
         centres[k, 2] -= _EYE_BACK + _EYE_BACK_SHUT * shut
-        points[part] = centres[k] + _flat_cornea(points[part] - _middle(points[part])) @ turns[k].T
+        points[ball] = centres[k] + _flat_cornea(points[ball] - _middle(points[ball])) @ turns[k].T
     gaze = np.stack(turns).astype(np.float32)
     return Posed(points.astype(np.float32), centres.astype(np.float32), gaze)
 
@@ -187,18 +197,18 @@ def _shapes_of(name: str, expressions: dict[str, FloatArray]) -> list[str]:
     return [part for part in (name, f"{name}_L", f"{name}_R") if part in expressions]
 
 
-def _middle(points: FloatArray) -> FloatArray:
+def _middle(points: Reals) -> FloatArray:
     middle: FloatArray = (points.min(0) + points.max(0)) / 2
     return middle
 
 
-def _flat_cornea(arms: FloatArray) -> FloatArray:
+def _flat_cornea(arms: Reals) -> FloatArray:
     radius = np.linalg.norm(arms, axis=1, keepdims=True)
     kept: FloatArray = arms * ((_BALL + _CORNEA * (radius - _BALL)) / radius)
     return kept
 
 
-def _turn(asked: FloatArray, side: str) -> FloatArray:
+def _turn(asked: Reals, side: str) -> FloatArray:
     """How an eyeball is turned by its eyeLook blendshapes, float32 [3, 3]."""
 
     def degrees(muscle: str) -> float:
@@ -224,10 +234,10 @@ def rotation(yaw: float, pitch: float, roll: float) -> FloatArray:
         @ np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
         @ np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     )
-    return turned.astype(np.float32)
+    return np.asarray(turned, np.float32)
 
 
-def _parts(count: int, uv: FloatArray) -> npt.NDArray[np.int8]:
+def _parts(count: int, uv: Reals) -> npt.NDArray[np.int8]:
     parts = np.searchsorted(_ENDS, np.arange(count), "right").astype(np.int8)
     parts[parts == TONGUE] = GUMS
     tongue = (parts == GUMS) & (uv[:, 0] % 1 > 0.5) & (uv[:, 1] % 1 < 0.45)
@@ -266,7 +276,7 @@ def _tongue_lift(actor: Actor) -> FloatArray:
     return lift
 
 
-def _lash_strands(uv: FloatArray) -> Ints:
+def _lash_strands(uv: Reals) -> Ints:
     strands = []
     for right, left in _LASHES:
         for first in (right, left):
@@ -280,12 +290,12 @@ def _lash_strands(uv: FloatArray) -> Ints:
     return np.stack(strands)
 
 
-def _front(rest: FloatArray, triangles: Ints) -> Raster:
+def _front(rest: Reals, triangles: Ints) -> Raster:
     screen = np.column_stack([map_pixels(rest), rest[:, 2]]).astype(np.float32)
     return rasterise(screen, triangles, round(max(MAP_WIDTH, MAP_HEIGHT) * MAP_SCALE))
 
 
-def _occlusion(rest: FloatArray, triangles: Ints) -> FloatArray:
+def _occlusion(rest: Reals, triangles: Ints) -> FloatArray:
     """The share of the sky that each vertex sees, weighted by the cosine, float32 [V]."""
     facing = normals(rest, triangles)
     seen, total = np.zeros(len(rest)), np.zeros(len(rest))
@@ -308,7 +318,7 @@ def _occlusion(rest: FloatArray, triangles: Ints) -> FloatArray:
     return found
 
 
-def looking(towards: npt.NDArray[np.floating]) -> FloatArray:
+def looking(towards: Reals) -> FloatArray:
     """A turn, float32 [3, 3], whose third row is the unit vector `towards`."""
     side = np.array([0, 1.0, 0]) if abs(towards[1]) < 0.9 else np.array([1.0, 0, 0])
     across = unit(np.cross(side, towards))

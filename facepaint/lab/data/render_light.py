@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from facepaint.face import FloatArray
 from facepaint.lab.data.render_head import looking
-from facepaint.lab.data.render_mesh import Ints, Raster, depth_map
+from facepaint.lab.data.render_mesh import Ints, Raster, Reals, depth_map
 
 _SHADOW_SIZE = 448  # pixels a side of the shadow map
 _SHADOW_BIAS = 0.22  # centimetres
@@ -37,7 +37,7 @@ class Lighting:
     colours: FloatArray
     ambient: FloatArray
 
-    def around(self, normals: FloatArray) -> FloatArray:
+    def around(self, normals: Reals) -> FloatArray:
         """Ambient light on normals [N, 3], float32 [N, 3]."""
         light: FloatArray = self.ambient[0] + normals @ self.ambient[1:]
         return np.maximum(light, 0)
@@ -86,13 +86,13 @@ def _temperature(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     return np.array([1 + warm, 1 + 0.15 * warm, 1 - warm]) * (1 + rng.normal(0, 0.02, 3))
 
 
-def wrapped(cosine: FloatArray) -> FloatArray:
+def wrapped(cosine: Reals) -> FloatArray:
     """Diffuse light on skin of cosines [N, 3] (by colour), which goes a little around edges."""
     light: FloatArray = np.maximum((cosine + _WRAP) / (1 + _WRAP), 0) ** (1 + _WRAP)
     return light
 
 
-def shine(normals: FloatArray, towards: FloatArray, view: FloatArray, power: float) -> FloatArray:
+def shine(normals: Reals, towards: Reals, view: Reals, power: float) -> FloatArray:
     """A lamp's highlight (Blinn and Phong, with its energy kept), float32 [N].
 
     Args:
@@ -109,10 +109,10 @@ def shine(normals: FloatArray, towards: FloatArray, view: FloatArray, power: flo
 
 def shadow(
     raster: Raster,
-    view: FloatArray,
-    points: FloatArray,
+    view: Reals,
+    points: Reals,
     triangles: Ints,
-    towards: FloatArray,
+    towards: Reals,
     per_cm: float,
 ) -> FloatArray:
     """How much of a lamp each pixel sees, float32 [N], 0 to 1.
@@ -131,7 +131,7 @@ def shadow(
     scale = (_SHADOW_SIZE - 2) / float((high - low).max())
     screen = turned.copy()
     screen[:, :2] = (turned[:, :2] - low) * scale + 1
-    nearest = depth_map(screen, triangles, _SHADOW_SIZE)
+    nearest = depth_map(screen.astype(np.float32), triangles, _SHADOW_SIZE)
     at = view @ turn.T
     place = (at[:, :2] - low) * scale + 0.5
     column, row = np.clip(place, 0, _SHADOW_SIZE - 1).astype(np.intp).T
@@ -139,12 +139,11 @@ def shadow(
     both = cv2.GaussianBlur(
         raster.picture(np.stack([lit, np.ones_like(lit)], 1)), (0, 0), _SHADOW_BLUR * per_cm
     )
-    soft = raster.at(both)
-    found: FloatArray = soft[:, 0] / np.maximum(soft[:, 1], 1e-3)
-    return found
+    soft = raster.at(np.asarray(both, np.float32))
+    return np.asarray(soft[:, 0] / np.maximum(soft[:, 1], 1e-3), np.float32)
 
 
-def creases(raster: Raster, depth: FloatArray, per_cm: float) -> FloatArray:
+def creases(raster: Raster, depth: Reals, per_cm: float) -> FloatArray:
     """Darkening where a pixel lies deeper than what is around it, float32 [N], 1 for none.
 
     Args:
@@ -155,13 +154,14 @@ def creases(raster: Raster, depth: FloatArray, per_cm: float) -> FloatArray:
     both = raster.picture(np.stack([depth, np.ones_like(depth)], 1))
     total = np.ones_like(depth)
     for width, deep, darkness in _CREASES:
-        blurred = raster.at(cv2.GaussianBlur(both, (0, 0), width * per_cm))
+        soft = cv2.GaussianBlur(both, (0, 0), width * per_cm)
+        blurred = raster.at(np.asarray(soft, np.float32))
         around = blurred[:, 0] / np.maximum(blurred[:, 1], 1e-3)
         total *= 1 - np.float32(darkness) * np.clip((around - depth) / np.float32(deep), 0, 1)
     return total
 
 
-def through(points: FloatArray, normals: FloatArray, opening: FloatArray) -> FloatArray:
+def through(points: Reals, normals: Reals, opening: Reals) -> FloatArray:
     """Light that comes through an opening, of what comes without walls, float32 [N], 0 to 1.
 
     Lambert's form factor of a polygon, half of it without regard to the normal, as light is
@@ -186,14 +186,14 @@ def through(points: FloatArray, normals: FloatArray, opening: FloatArray) -> Flo
     return found.astype(np.float32)
 
 
-def brightness(colours: FloatArray) -> FloatArray:
+def brightness(colours: Reals) -> FloatArray:
     """Luminance of linear colours [..., 3], float32 [...]."""
-    found: FloatArray = colours @ _GREY
-    return found
+    return np.asarray(colours @ _GREY, np.float32)
 
 
-def tone(colours: FloatArray) -> npt.NDArray[np.uint8]:
+def tone(colours: Reals) -> npt.NDArray[np.uint8]:
     """sRGB of linear light, uint8; what is brighter than 0.6 is compressed towards 1."""
     high = np.maximum(colours - 0.6, 0)
     light = np.minimum(colours, 0.6) + 0.4 * (1 - np.exp(-high / 0.4))
-    return np.rint(np.clip(light, 0, 1) ** np.float32(1 / 2.2) * 255).astype(np.uint8)
+    srgb = np.clip(light, 0, 1) ** np.float32(1 / 2.2)
+    return np.asarray(np.rint(srgb * 255), np.uint8)

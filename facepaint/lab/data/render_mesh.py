@@ -7,6 +7,7 @@ towards the viewer and has to be linear on the screen: with perspective, 1 / dis
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from facepaint.face import FloatArray
 
 Ints = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
+Reals = npt.NDArray[np.floating[Any]]  # of either precision
 
 _TRIANGLE_BITS = 20  # of a key of depth and triangle: room for a million triangles
 _DEPTH_STEPS = 2.0**40  # between the farthest and the nearest point
@@ -39,7 +41,7 @@ class Raster:
     weights: FloatArray
     size: int
 
-    def of(self, values: FloatArray) -> FloatArray:
+    def of(self, values: Reals) -> FloatArray:
         """Interpolates values of the vertices.
 
         Args:
@@ -55,7 +57,7 @@ class Raster:
         found += values[self.corners[:, 2]] * w[:, 2]
         return found
 
-    def picture(self, values: FloatArray, empty: float = 0.0) -> FloatArray:
+    def picture(self, values: Reals, empty: float = 0.0) -> FloatArray:
         """Puts values of the pixels into a picture.
 
         Args:
@@ -69,7 +71,7 @@ class Raster:
         out[self.pixels] = values
         return out.reshape(self.size, self.size, *values.shape[1:])
 
-    def at(self, picture: FloatArray) -> FloatArray:
+    def at(self, picture: Reals) -> FloatArray:
         """Takes the values of the pixels out of a picture; float32 [N] or [N, K].
 
         Args:
@@ -116,7 +118,7 @@ def depth_map(screen: FloatArray, triangles: Ints, size: int) -> FloatArray:
     return out.reshape(size, size)
 
 
-def normals(points: FloatArray, triangles: Ints) -> FloatArray:
+def normals(points: Reals, triangles: Ints) -> FloatArray:
     """Unit normals of the vertices, the mean over their triangles by area.
 
     Args:
@@ -131,16 +133,16 @@ def normals(points: FloatArray, triangles: Ints) -> FloatArray:
     count = len(points)
     flat = triangles.T.ravel()
     total = np.stack([np.bincount(flat, np.tile(faces[:, k], 3), count) for k in range(3)], axis=1)
-    return unit(total)
+    return unit(total.astype(np.float64))
 
 
-def unit(vectors: npt.NDArray[np.floating]) -> FloatArray:
+def unit(vectors: Reals) -> FloatArray:
     """Vectors [..., 3] at length 1, float32; zero stays zero."""
     length = np.sqrt(np.einsum("...k,...k->...", vectors, vectors))[..., None]
     return np.asarray(vectors / np.maximum(length, 1e-9), np.float32)
 
 
-def sample(texture: FloatArray, uv: FloatArray) -> FloatArray:
+def sample(texture: FloatArray, uv: Reals) -> FloatArray:
     """Values of a texture that repeats, between its pixels by bilinear interpolation.
 
     Args:
@@ -151,11 +153,11 @@ def sample(texture: FloatArray, uv: FloatArray) -> FloatArray:
         float32 [N] or [N, K].
     """
     # one pixel more on each side: remap's own wrapping leaves a line where the texture ends
-    padded = cv2.copyMakeBorder(texture, 1, 1, 1, 1, cv2.BORDER_WRAP)
+    padded = np.asarray(cv2.copyMakeBorder(texture, 1, 1, 1, 1, cv2.BORDER_WRAP), np.float32)
     return remapped(padded, np.asarray(np.mod(uv, 1.0) * len(texture) + 0.5, np.float32))
 
 
-def remapped(picture: FloatArray, at: FloatArray) -> FloatArray:
+def remapped(picture: FloatArray, at: Reals) -> FloatArray:
     """Values of a picture between its pixels by bilinear interpolation.
 
     Args:
@@ -167,10 +169,10 @@ def remapped(picture: FloatArray, at: FloatArray) -> FloatArray:
     """
     width = 4096  # remap takes at most 32,767 columns
     rows = -(-len(at) // width)
-    flat = np.zeros((rows * width, 2), np.float32)
-    flat[: len(at)] = at
-    grid = flat.reshape(rows, width, 2)
-    found = cv2.remap(picture, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    grid = np.zeros((2, rows * width), np.float32)
+    grid[:, : len(at)] = at.T
+    x, y = grid.reshape(2, rows, width)
+    found = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found.reshape(rows * width, *picture.shape[2:])[: len(at)], np.float32)
 
 
@@ -181,7 +183,7 @@ def _doubled_areas(screen: FloatArray, triangles: Ints) -> FloatArray:
     return areas
 
 
-def _scan(screen: FloatArray, triangles: Ints, size: int) -> tuple[Ints, Ints, FloatArray]:
+def _scan(screen: FloatArray, triangles: Ints, size: int) -> tuple[Ints, Ints, Reals]:
     """All pixels that triangles cover: pixel, triangle and depth, each [M]."""
     p = screen.astype(np.float64)[triangles]
     p = np.take_along_axis(p, np.argsort(p[:, :, 1], axis=1)[..., None], axis=1)
@@ -214,12 +216,12 @@ def _ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
     return owner, number + first[owner]
 
 
-def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
-    found: FloatArray = part / np.where(np.abs(whole) < 1e-9, 1e-9, whole)
+def _share(part: Reals, whole: Reals) -> Reals:
+    found: Reals = part / np.where(np.abs(whole) < 1e-9, 1e-9, whole)
     return found
 
 
-def _slopes(p: npt.NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:
+def _slopes(p: npt.NDArray[np.float64]) -> tuple[Reals, Reals]:
     """How depth changes by pixel to the right and down, of triangles [T, 3, 3]."""
     u, v = p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
     area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]

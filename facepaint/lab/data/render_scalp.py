@@ -6,7 +6,7 @@ import numpy as np
 
 from facepaint.face import FloatArray
 from facepaint.lab.data.render_light import Lighting
-from facepaint.lab.data.render_mesh import sample, unit
+from facepaint.lab.data.render_mesh import Reals, sample, unit
 from facepaint.lab.data.render_textures import Look, noise
 
 # rest hairline: height by depth z, both in centimetres; sideburns at 3.4, ears behind them
@@ -27,7 +27,7 @@ _CROWN = np.array([0.0, 13.0, -3.0])  # rest place that hair is combed away from
 _EARS = (7.6, 4.4)  # centimetres: how far from the middle they are at least, and their tops
 
 
-def scalp(rest: FloatArray, look: Look) -> FloatArray:
+def scalp(rest: Reals, look: Look) -> FloatArray:
     """Where hair grows.
 
     Args:
@@ -43,7 +43,7 @@ def scalp(rest: FloatArray, look: Look) -> FloatArray:
     return np.asarray(grown, np.float32)
 
 
-def _line(rest: FloatArray, look: Look) -> FloatArray:
+def _line(rest: Reals, look: Look) -> FloatArray:
     """The height at which hair begins, centimetres, float [N], at rest places [N, 3]."""
     line = np.interp(rest[:, 2], _HAIRLINE[:, 0], _HAIRLINE[:, 1])
     front = np.clip((rest[:, 2] - 4.5) / 2, 0, 1)
@@ -53,13 +53,13 @@ def _line(rest: FloatArray, look: Look) -> FloatArray:
     return found
 
 
-def thickness(rest: FloatArray, look: Look) -> FloatArray:
+def thickness(rest: Reals, look: Look) -> FloatArray:
     """How far hair stands off the skin, centimetres, float32 [N], at rest places [N, 3]."""
     within = np.clip((rest[:, 1] - _line(rest, look)) / 3.0, 0, 1) * scalp(rest, look)
     return np.asarray(look.volume * np.sqrt(within), np.float32)
 
 
-def combed(rest: FloatArray, normals: FloatArray, look: Look) -> FloatArray:
+def combed(rest: Reals, normals: Reals, look: Look) -> FloatArray:
     """The way hair lies: away from the crown or parting, along the skin.
 
     Args:
@@ -80,7 +80,7 @@ def combed(rest: FloatArray, normals: FloatArray, look: Look) -> FloatArray:
 
 
 def coloured(
-    rest: FloatArray, normals: FloatArray, look: Look, lights: Lighting
+    rest: Reals, normals: Reals, look: Look, lights: Lighting
 ) -> tuple[FloatArray, FloatArray]:
     """A head of hair seen as a surface of strands.
 

@@ -13,11 +13,12 @@ from facepaint.lab.data import render_head as head
 from facepaint.lab.data import render_light as light
 from facepaint.lab.data.render_head import Actor, Posed
 from facepaint.lab.data.render_light import Lighting
-from facepaint.lab.data.render_mesh import Raster, normals, rasterise, unit
+from facepaint.lab.data.render_mesh import Raster, Reals, normals, rasterise, unit
 from facepaint.lab.data.render_scalp import thickness
 from facepaint.lab.data.render_textures import Look
 
 VIEW = np.array([0, 0, 1], np.float32)  # direction to the viewer
+_WAYS = ((1, 0), (0, 1))  # in which slopes are measured: to the right, down
 _EXPOSED = 0.85  # mean light on the face after exposure; 1 shows white paper as white
 
 
@@ -37,7 +38,7 @@ class Camera:
     scale: float
     shift: FloatArray
 
-    def screen(self, view: FloatArray) -> FloatArray:
+    def screen(self, view: Reals) -> FloatArray:
         """Places [N, 3] in view coordinates as x, y in pixels and depth, float32 [N, 3]."""
         near = 1 / (1 - view[:, 2] / self.distance)
         xy = view[:, :2] * (near * self.scale)[:, None] * np.array([1, -1]) + self.shift
@@ -95,12 +96,12 @@ class Surface:
         raster = Raster(
             r.pixels[chosen], r.triangles[chosen], r.corners[chosen], r.weights[chosen], r.size
         )
-        arrays = (self.parts, self.normals, self.rest, self.view, self.uv, self.open, self.key)
-        return Surface(raster, *(a[chosen] for a in arrays))
+        arrays = (self.normals, self.rest, self.view, self.uv, self.open, self.key)
+        return Surface(raster, self.parts[chosen], *(a[chosen] for a in arrays))
 
 
 def scene(
-    actor: Actor, posed: Posed, look: Look, camera: Camera, lighting: Lighting, asked: FloatArray
+    actor: Actor, posed: Posed, look: Look, camera: Camera, lighting: Lighting, asked: Reals
 ) -> Scene:
     """Puts a head before the camera."""
     view = posed.points @ camera.turn.T
@@ -149,12 +150,12 @@ def exposed(s: Scene, seen: Surface) -> Scene:
     face = (seen.parts == head.SKIN) & (seen.rest[:, 2] > 7) & (np.abs(seen.rest[:, 0]) < 4.5)
     some = seen.only(face)
     arriving = diffuse(some, some.normals, some.normals, s.lighting)
-    wanted = _EXPOSED * (1.3 - 0.3 * min(1.0, float(light.brightness(s.look.skin)) / 0.5))
+    wanted = _EXPOSED * (1.3 - 0.38 * min(1.0, float(light.brightness(s.look.skin)) / 0.5))
     gain = wanted / max(float(light.brightness(arriving).mean()), 1e-3)
     return replace(s, lighting=s.lighting.scaled(gain))
 
 
-def diffuse(p: Surface, fine: FloatArray, smooth: FloatArray, lights: Lighting) -> FloatArray:
+def diffuse(p: Surface, fine: Reals, smooth: Reals, lights: Lighting) -> FloatArray:
     """Light on skin, float32 [N, 3]; red light sees less of the fine relief."""
     total = lights.around(smooth) * p.open[:, None]
     for k, (towards, colour) in enumerate(zip(lights.directions, lights.colours, strict=True)):
@@ -168,7 +169,7 @@ def diffuse(p: Surface, fine: FloatArray, smooth: FloatArray, lights: Lighting) 
 
 
 def shine(
-    p: Surface, facing: FloatArray, lights: Lighting, power: float, strength: FloatArray | float
+    p: Surface, facing: Reals, lights: Lighting, power: float, strength: Reals | float
 ) -> FloatArray:
     """Highlights of all lamps, float32 [N, 3]."""
     total = np.zeros((len(facing), 3), np.float32)
@@ -178,10 +179,10 @@ def shine(
     return total
 
 
-def bumped(s: Scene, p: Surface, heights: FloatArray) -> FloatArray:
+def bumped(s: Scene, p: Surface, heights: Reals) -> FloatArray:
     """Normals after a relief of heights [N] in centimetres, float32 [N, 3]."""
     picture = p.raster.picture(heights)
-    across = p.raster.at(cv2.Sobel(picture, cv2.CV_32F, 1, 0, scale=1 / 8)) * s.camera.scale
-    down = p.raster.at(cv2.Sobel(picture, cv2.CV_32F, 0, 1, scale=1 / 8)) * s.camera.scale
+    slopes = [cv2.Sobel(picture, cv2.CV_32F, *way, scale=s.camera.scale / 8) for way in _WAYS]
+    across, down = (p.raster.at(np.asarray(slope, np.float32)) for slope in slopes)
     slope = np.stack([np.clip(-across, -0.6, 0.6), np.clip(down, -0.6, 0.6), 0 * down], 1)
     return unit(p.normals + slope)

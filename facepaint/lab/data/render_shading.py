@@ -11,7 +11,7 @@ from facepaint.lab.data import render_head as head
 from facepaint.lab.data import render_light as light
 from facepaint.lab.data.render_eyes import eye
 from facepaint.lab.data.render_light import Lighting
-from facepaint.lab.data.render_mesh import remapped, sample
+from facepaint.lab.data.render_mesh import Reals, remapped, sample
 from facepaint.lab.data.render_scalp import coloured, scalp
 from facepaint.lab.data.render_scene import Scene, Surface, bumped, diffuse, shine
 from facepaint.lab.data.render_textures import fold_heights, linear, noise
@@ -23,7 +23,7 @@ _SKIN_F0 = 0.028  # reflectance of skin straight on
 _COLLAR = -12.2  # rest height of the collar, centimetres
 
 
-def shade(s: Scene, seen: Surface, background: FloatArray) -> tuple[FloatArray, FloatArray]:
+def shade(s: Scene, seen: Surface, background: Reals) -> tuple[FloatArray, FloatArray]:
     """Colours of the picture.
 
     Args:
@@ -88,7 +88,7 @@ def _skin(s: Scene, p: Surface, lights: Lighting) -> tuple[FloatArray, FloatArra
     return colours, arriving
 
 
-def _dressed(s: Scene, p: Surface, albedo: FloatArray, mottled: FloatArray) -> FloatArray:
+def _dressed(s: Scene, p: Surface, albedo: Reals, mottled: Reals) -> FloatArray:
     """Clothes below the neck, over skin of colours [N, 3]."""
     low = _COLLAR + 0.03 * mottled - p.rest[:, 1] - 0.02 * p.rest[:, 0] ** 2
     weave = 1 + 0.1 * sample(noise(0.004, 0.02), p.uv / 6)[:, None]
@@ -112,7 +112,7 @@ def _mouth(s: Scene, p: Surface, lights: Lighting) -> tuple[FloatArray, FloatArr
     albedo[teeth] = enamel[teeth]
     inside = p.open**0.65
     # light that was thrown back by the walls is red
-    tint = 1 - (1 - np.sqrt(inside))[:, None] * np.array([0.0, 0.3, 0.34])
+    tint = 1 - (1 - np.sqrt(inside))[:, None] * np.array([0.0, 0.42, 0.46])
     facing = bumped(s, p, np.where(teeth, 0.002 * cloudy, 0.005 * grain))
     arriving = lights.around(facing) * inside[:, None]
     inward = lights.colours[lights.directions[:, 2] > 0].sum(0)
@@ -137,7 +137,7 @@ def _enamel(s: Scene, p: Surface) -> FloatArray:
     root = np.clip((edge - 0.35) / 0.8, 0, 1)[:, None]
     clear = np.clip(1 - edge / 0.2, 0, 1)[:, None]
     colour = s.look.teeth * own[which]
-    colour = colour * (1 - root * np.array([0.1, 0.2, 0.36]))
+    colour = colour * (1 - root * np.array([0.08, 0.17, 0.29]))
     colour = colour * (1 - clear * np.array([0.2, 0.15, 0.1]))
     return np.asarray(colour, np.float32)
 

@@ -21,18 +21,18 @@ from facepaint.lab.data.render_head import (
     Actor,
     map_pixels,
 )
-from facepaint.lab.data.render_mesh import sample
+from facepaint.lab.data.render_mesh import Reals, sample
 
 _NOISE_SIDE = 512  # pixels of a noise texture
 _NOISE_SEED = 1
 # sRGB skin colours from the darkest to the lightest
 _SKIN = (
-    (58, 37, 28),
-    (92, 60, 43),
-    (135, 92, 66),
-    (178, 130, 98),
-    (214, 168, 138),
-    (238, 202, 182),
+    (66, 44, 35),
+    (98, 66, 50),
+    (140, 97, 74),
+    (182, 135, 108),
+    (216, 171, 148),
+    (232, 194, 175),
 )
 _IRISES = (
     (48, 28, 18),
@@ -184,9 +184,7 @@ def _mixed(colours: tuple[tuple[int, int, int], ...], place: float) -> FloatArra
     return linear(np.asarray(colours[k]) * (1 - at + k) + np.asarray(colours[k + 1]) * (at - k))
 
 
-def _lip_colour(
-    skin: FloatArray, tone: float, rng: np.random.Generator, made_up: bool
-) -> FloatArray:
+def _lip_colour(skin: Reals, tone: float, rng: np.random.Generator, made_up: bool) -> FloatArray:
     red = np.array([0.8, 0.4, 0.42]) if tone > 0.45 else np.array([0.85, 0.6, 0.62])
     own = skin * red ** rng.uniform(0.4, 1.0) + (0.02 if tone < 0.35 else 0)
     if made_up:
@@ -199,14 +197,15 @@ def _blank() -> FloatArray:
     return np.zeros((round(MAP_HEIGHT * MAP_SCALE), round(MAP_WIDTH * MAP_SCALE)), np.float32)
 
 
-def _soft(picture: FloatArray, deviation: float) -> FloatArray:
+def _soft(picture: Reals, deviation: float) -> FloatArray:
     """A paint map blurred by a Gaussian of so many centimetres."""
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), deviation * MAP_SCALE), np.float32)
 
 
 def _blob(x: float, y: float, wide: float, high: float) -> FloatArray:
     """A soft spot on both sides of the face, 1 in its middle."""
-    rows, columns = np.indices(_blank().shape, sparse=True)
+    high_side, wide_side = _blank().shape
+    rows, columns = np.arange(high_side)[:, None], np.arange(wide_side)[None]
     total = np.zeros_like(_blank())
     for side in (1, -1):
         column, row = map_pixels(np.array([[side * x, y]]))[0]
@@ -246,7 +245,7 @@ def _paint(actor: Actor, rng: np.random.Generator, tone: float, made_up: bool) -
 
 
 def _spot(
-    picture: FloatArray,
+    picture: Reals,
     rng: np.random.Generator,
     place: tuple[float, float],
     size: float,
@@ -261,7 +260,8 @@ def _spot(
 def _map_grid() -> FloatArray:
     """Centimetres of all pixels of a paint map, float32 [H × W, 2]."""
     rows, columns = np.indices(_blank().shape)
-    return np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float32) / MAP_SCALE
+    pixels = np.stack([columns.ravel(), rows.ravel()], 1)
+    return np.asarray(pixels / MAP_SCALE, np.float32)
 
 
 def _folds(rng: np.random.Generator) -> dict[str, FloatArray]:
@@ -310,7 +310,7 @@ def _grooves(curves: list[FloatArray], width: float, depth: float) -> FloatArray
     return np.asarray(-depth * soft / max(float(soft.max()), 1e-6), np.float32)
 
 
-def fold_heights(look: Look, asked: FloatArray) -> FloatArray:
+def fold_heights(look: Look, asked: Reals) -> FloatArray:
     """The folds of an expression, heights in centimetres, a paint map.
 
     Args:

@@ -21,7 +21,7 @@ from facepaint.lab.data.datasets import Portrait
 from facepaint.lab.data.render_acting import Acted, act
 from facepaint.lab.data.render_hair import Strands, grow
 from facepaint.lab.data.render_head import Actor
-from facepaint.lab.data.render_mesh import sample
+from facepaint.lab.data.render_mesh import Reals, sample
 from facepaint.lab.data.render_scene import Camera
 from facepaint.lab.data.render_textures import Look
 
@@ -73,7 +73,7 @@ def _identity(actor: Actor, rng: np.random.Generator) -> FloatArray:
 def _portrait(
     actor: Actor,
     look: Look,
-    identity: FloatArray,
+    identity: Reals,
     acted: Acted,
     rng: np.random.Generator,
     size: int,
@@ -105,7 +105,7 @@ def _portrait(
     )
 
 
-def _camera(actor: Actor, points: FloatArray, rng: np.random.Generator, size: int) -> Camera:
+def _camera(actor: Actor, points: Reals, rng: np.random.Generator, size: int) -> Camera:
     """A camera that shows the networks' crop of the face about the picture's middle."""
     yaw = np.clip(rng.normal(0, 15), -35, 35)
     pitch = np.clip(rng.normal(0, 6), -15, 15)
@@ -136,5 +136,6 @@ def _background(rng: np.random.Generator, size: int) -> FloatArray:
             tint = textures.linear(rng.uniform(10, 245) + rng.normal(0, 35, 3)) - picture
             strength = np.clip(cloud.reshape(coarse, coarse, 1), 0, 1) * rng.uniform(0.1, 0.8)
             picture = picture + tint * strength
-    large = cv2.resize(picture.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    soft = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), float(rng.uniform(1.5, 4)))
+    large = cv2.resize(soft, (size, size), interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.clip(large, 0.002, 1), np.float32)

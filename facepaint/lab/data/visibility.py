@@ -19,7 +19,7 @@ import numpy.typing as npt
 from facepaint import align
 from facepaint.align import CROP
 from facepaint.errors import LabError
-from facepaint.face import FACE_OVAL, INNER_LIPS, FloatArray
+from facepaint.face import FACE_OVAL, INNER_LIPS, LEFT_IRIS, OUTER_LIPS, RIGHT_IRIS, FloatArray
 from facepaint.lab.data import datasets
 from facepaint.lab.data.augment import Look, random_frame
 from facepaint.lab.data.datasets import Portrait
@@ -40,11 +40,12 @@ _COARSEST = 48.0  # pixels a side; smaller pictures without a face have no textu
 _TEXTURES = 600  # pictures without a face that are kept at most
 _BROWN = (70, 55, 45)  # the colour of hair where none is seen
 _UPPER, _LOWER = 13, 14  # landmarks of the inner lips' middles
-_HANDS = 2.0  # how much more often a hand is drawn than another kind: they are hardest to tell
+_BRIDGE = 6  # landmark of the nose's bridge, between the eyes
+_ODDS = {"hand": 2.0, "glasses": 1.3}  # of kinds to be drawn, others 1: these are hardest to tell
 _FORMAT = 1  # of the cache; raise it when what is stored changes
 _MIRROR = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)  # of crop units
-_PARTED = 0.025  # height of a mouth's opening in crop units, from which on it can be drawn wider
-_WIDEST = 0.24  # likewise, of the widest mouths
+_PARTED = 0.025  # height of a mouth's opening in crop units, from which on its inside is seen
+_WIDEST = 0.28  # likewise, of the widest mouths
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +202,7 @@ class VisibilitySamples:
         hidden = [_hidden_share(faces, i) for i in range(len(faces))]
         odds = 1 + np.minimum(10 * np.array(hidden), 3)
         self._odds = odds / odds.sum()
-        of_kinds = np.array([_HANDS if k == "hand" else 1.0 for k in OCCLUDERS])
+        of_kinds = np.array([_ODDS.get(k, 1.0) for k in OCCLUDERS])
         self._kinds = of_kinds / of_kinds.sum()
         self._order = mirrored_landmarks()
 
@@ -250,7 +251,7 @@ class VisibilitySamples:
         if look is not None and rng.random() < self._s.opened:
             crop, truth, points = opened(rng, crop, truth, points)
         if look is not None and rng.random() < self._s.shaded:
-            crop = shaded(rng, crop)
+            crop = shaded(rng, crop, points)
         skin = self._bank.skins[i].reshape(-1, 3).mean(0)
         ground = Ground(points, skin, self.faces.hair[i].astype(float), self._bank, CROP)
         for kind in kinds:
@@ -288,21 +289,26 @@ def paste(
 def opened(
     rng: np.random.Generator, crop: Pixels, truth: Pixels, points: FloatArray
 ) -> tuple[Pixels, Pixels, FloatArray]:
-    """A face whose parted lips are drawn wide apart: rows between them are stretched and darkened,
-    rows below go down. Parsings hardly have such mouths. Closed lips stay as they are.
+    """Draw a mouth wide open, of which parsings hold too few.
+
+    Rows between the lips are stretched, rows below go down, and the inside is darkened or drawn.
+    A mouth that something hides stays as it is.
 
     Args:
-        rng: of how wide.
+        rng: of how wide, and of the inside.
         crop: uint8 [S, S, 3]. truth: uint8 [S, S]. points: float32 [478, 2], crop units.
 
     Returns:
         The three of the opened face.
     """
     top, bottom = float(points[_UPPER, 1]), float(points[_LOWER, 1])
-    if bottom - top < _PARTED:
+    if (truth[filled(points, OUTER_LIPS) > 0] < 128).any():
         return crop, truth, points
-    wide = rng.uniform(bottom - top, min(_WIDEST, 5 * (bottom - top)))
-    more = max(0.0, wide - (bottom - top))
+    more = rng.uniform(0, max(0.0, _WIDEST - (bottom - top)))
+    after = points.copy()
+    after[:, 1] += more * np.clip((points[:, 1] - top) / max(bottom - top, 1e-4), 0, 1)
+    parted = bottom - top >= _PARTED
+    bottom = max(bottom, top + 1 / len(crop))
     size = len(crop)
     rows = (np.arange(size) + 0.5) / size
     source = np.interp(rows, [0, top, bottom + more, 2], [0, top, bottom, 2 - more])
@@ -313,20 +319,70 @@ def opened(
         out = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(out, np.uint8)
 
-    after = points.copy()
-    after[:, 1] = np.interp(points[:, 1], [0, top, bottom, 2 - more], [0, top, bottom + more, 2])
-    inside = cv2.GaussianBlur(filled(after, INNER_LIPS), (0, 0), 1.5)[..., None]
-    dark = moved(crop) * (1 - rng.uniform(0, 0.8) * inside)
-    return dark.astype(np.uint8), moved(truth), after
+    inside = cv2.GaussianBlur(filled(after, INNER_LIPS), (0, 0), rng.uniform(0.6, 1.6))[..., None]
+    picture = moved(crop).astype(np.float32)
+    if parted and rng.random() < 0.4:
+        picture = picture * (1 - rng.uniform(0, 0.8) * inside)
+    else:
+        picture = picture * (1 - inside) + _mouth_inside(rng, after, picture) * inside
+    return np.asarray(np.clip(picture, 0, 255), np.uint8), moved(truth), after
 
 
-def shaded(rng: np.random.Generator, crop: Pixels) -> Pixels:
-    """A crop with a shadow over a part of it, which hides nothing; uint8 [S, S, 3]."""
-    size = len(crop)
-    coarse = rng.normal(0, 1, (4, 4)).astype(np.float32)
-    field = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-    edge = np.clip(field * rng.uniform(1, 12) + rng.normal(0, 1), 0, 1)[..., None]
-    tone = 1 - rng.uniform(0.15, 0.65) * edge * np.exp(rng.normal(0, 0.06, 3))
+def _mouth_inside(rng: np.random.Generator, points: FloatArray, picture: FloatArray) -> FloatArray:
+    """What an open mouth shows, as large as the picture: a dark hollow, teeth and a tongue."""
+    size = len(picture)
+    outline = points[list(INNER_LIPS)]
+    (left, top), (right, bottom) = outline.min(0), outline.max(0)
+    rows, columns = (np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size
+    v = ((rows - top) / max(1e-3, bottom - top))[:, None]
+    u = ((columns - (left + right) / 2) / max(1e-3, (right - left) / 2))[None]
+    light = np.percentile(picture, 80) / 255  # as bright as the face is
+    hollow = np.array([rng.uniform(15, 120), rng.uniform(5, 45), rng.uniform(5, 45)])
+    out = hollow * (0.5 + 0.6 * np.abs(v + 0 * u))[..., None]
+
+    def lay(colour: npt.NDArray[Any], distance: npt.NDArray[Any]) -> None:
+        share = np.clip(0.5 - 8 * distance, 0, 1)[..., None]
+        out[:] = out * (1 - share) + colour * share
+
+    if rng.random() < 0.75:
+        tongue = np.array([rng.uniform(130, 220), rng.uniform(60, 120), rng.uniform(60, 120)])
+        lay(tongue, np.hypot(u / rng.uniform(0.5, 0.9), (v - 1) / rng.uniform(0.25, 0.7)) - 1)
+    teeth = np.array([235.0, 225, 205]) * rng.uniform(0.6, 1)
+    for edge, chance in ((v, 0.65), (1 - v, 0.4)):
+        if rng.random() < chance:
+            lay(teeth, edge + 0.25 * u**2 - rng.uniform(0.08, 0.3))
+    return np.asarray(out * light, np.float32)
+
+
+def shaded(rng: np.random.Generator, crop: Pixels, points: FloatArray) -> Pixels:
+    """A crop with a shadow over a part of it, which hides nothing.
+
+    Args:
+        rng: of the shadow: anywhere, of a brim over the upper face, or in the eyes' hollows.
+        crop: uint8 [S, S, 3] RGB.
+        points: float32 [478, 2], crop units.
+
+    Returns:
+        uint8 [S, S, 3].
+    """
+    size, kind = len(crop), rng.random()
+    y, x = np.mgrid[:size, :size].astype(np.float32) / size
+    if kind < 0.4:
+        coarse = rng.normal(0, 1, (4, 4)).astype(np.float32)
+        field = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+        edge = np.clip(field * rng.uniform(1, 12) + rng.normal(0, 1), 0, 1)
+    elif kind < 0.7:
+        low = points[_BRIDGE, 1] + rng.uniform(-0.1, 0.2)
+        low = low + rng.normal(0, 0.2) * (x - 0.5) + rng.normal(0, 0.3) * (x - 0.5) ** 2
+        edge = np.clip((low - y) * rng.uniform(4, 60), 0, 1)
+    else:
+        edge = np.zeros_like(x)
+        for iris in (RIGHT_IRIS, LEFT_IRIS):
+            middle = points[iris] + rng.normal(0, 0.015, 2)
+            away = ((x - middle[0]) / rng.uniform(0.06, 0.11)) ** 2
+            away = away + ((y - middle[1]) / rng.uniform(0.03, 0.08)) ** 2
+            edge = np.maximum(edge, np.exp(-away))
+    tone = 1 - rng.uniform(0.2, 0.75) * edge[..., None] * np.exp(rng.normal(0, 0.06, 3))
     return np.asarray(np.clip(crop * tone, 0, 255), np.uint8)
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from facepaint.editing.mover import features
+from facepaint.editing.plan import belonging
 from facepaint.face import (
     BLENDSHAPES,
     EXPRESSIONS,
@@ -201,34 +202,37 @@ def _named(
     labelled = np.isin(faces.sources, chosen) & (faces.expressions >= 0)
     neutral = labelled & (faces.expressions == 0)
     gaze = np.array([n.startswith("eyeLook") for n in BLENDSHAPES])
+    # scores of photos read a stretched mouth as a smile, which is happy's alone
+    smile = np.array([n.startswith("mouthSmile") for n in BLENDSHAPES])
     targets = np.zeros((len(EXPRESSIONS), len(BLENDSHAPES)), np.float32)
     targets[0] = faces.blendshapes[neutral].mean(0)
     added = np.zeros((_NAMES, LANDMARKS * 2))
+    shown: dict[int, npt.NDArray[np.intp]] = {}
     for e in range(1, len(EXPRESSIONS)):
         rows = np.flatnonzero(labelled & (faces.expressions == e))
-        if not len(rows):
-            continue
-        own = [neutral & (faces.subjects == faces.subjects[i]) for i in rows]
-        has = np.array([mine.any() for mine in own])
-        rest = [frontal[mine if mine.any() else neutral].mean(0) for mine in own]
-        move = (frontal[rows] - np.array(rest)).reshape(len(rows), -1)
-        shown = np.where(gaze, 0, faces.blendshapes[rows] - targets[0])
-        along = shown @ shown.mean(0)
-        strong = along >= np.quantile(along, 1 - settings.strongest)
-        blend = faces.blendshapes[rows[strong]]
-        targets[e] = (blend.mean(0) + blend.mean(0)[swapped]) / 2
-        base = np.array(
-            [faces.blendshapes[mine].mean(0) if mine.any() else targets[0] for mine in own]
-        )[strong]
-        explained = (features(blend) - features(base)) @ solved[: 2 * len(BLENDSHAPES)]
-        left = (move[strong] - explained)[has[strong]] if has[strong].any() else None
-        if left is not None:
-            mean = left.mean(0).reshape(LANDMARKS, 2)
-            added[e - 1] = ((mean + mean[order] * (-1, 1)) / 2).ravel()
+        if len(rows):
+            left_out = gaze if EXPRESSIONS[e] == "happy" else gaze | smile
+            change = np.where(left_out, 0, faces.blendshapes[rows] - targets[0])
+            along = change @ change.mean(0)
+            shown[e] = rows[along >= np.quantile(along, 1 - settings.strongest)]
+            blend = faces.blendshapes[shown[e]].mean(0)
+            targets[e] = np.where(left_out, targets[0], (blend + blend[swapped]) / 2)
     targets[0] = (targets[0] + targets[0][swapped]) / 2
     targets[:, gaze] = 0
-    for e in range(1, len(EXPRESSIONS)):
-        if EXPRESSIONS[e] != "happy" and targets[e].any():
+    known = {EXPRESSIONS[e]: targets[e] for e in (0, *shown)}
+    for e, rows in shown.items():
+        own, moves = belonging(EXPRESSIONS[e], known), []
+        for i in rows:
+            rest = neutral & (faces.subjects == faces.subjects[i])
+            if rest.any():
+                base = faces.blendshapes[rest].mean(0)
+                change = features(np.where(own, faces.blendshapes[i], base)) - features(base)
+                whole = (frontal[i] - frontal[rest].mean(0)).ravel()
+                moves.append(whole - change @ solved[: 2 * len(BLENDSHAPES)])
+        if moves:
+            mean = np.mean(moves, 0).reshape(LANDMARKS, 2)
+            added[e - 1] = ((mean + mean[order] * (-1, 1)) / 2).ravel()
+        if EXPRESSIONS[e] != "happy":
             far = targets[0] + settings.emphasis * (targets[e] - targets[0])
             targets[e] = np.clip(far, 0, 1)
             added[e - 1] *= settings.emphasis

@@ -72,7 +72,7 @@ class ShadeSettings(Settings):
     ridge: float = 30.0
     pairs: int = 60
     rank: int = 24
-    depth: float = 1.3
+    depth: float = 1.15
 
 
 class Shade(nn.Module):

@@ -48,7 +48,7 @@ class VisibilitySettings(Settings):
         coarse: channels at an eighth and a sixteenth.
         untouched: share of samples without a pasted occluder.
         second: share of the others that have two.
-        opened: share of samples whose lips, if parted, are drawn wide apart.
+        opened: share of samples whose mouth is drawn wide open.
         shaded: share of samples with a drawn shadow, which hides nothing.
         light: strength of changes of light, colour, blur and noise, 0 to 1.
         weight_edges: how much more the cross-entropy of a pixel near an edge counts.
@@ -60,8 +60,8 @@ class VisibilitySettings(Settings):
     coarse: int = 64
     untouched: float = 0.35
     second: float = 0.2
-    opened: float = 0.2
-    shaded: float = 0.15
+    opened: float = 0.25
+    shaded: float = 0.25
     light: float = 0.8
     weight_edges: float = 1.0
     weight_outside: float = 0.4
@@ -187,8 +187,12 @@ def parsed_faces(settings: Settings, folder: str | None) -> ParsedFaces:
 def used(settings: VisibilitySettings, faces: ParsedFaces) -> dict[str, int]:
     """Photos of each set that it learns from."""
     sources, counts = np.unique(faces.sources[~faces.held_out], return_counts=True)
-    found = {str(s): int(n) for s, n in zip(sources, counts, strict=True)}
-    return found | ({"scenes": len(faces.textures)} if settings.data == "photos" else {})
+    return {str(s): int(n) for s, n in zip(sources, counts, strict=True)}
+
+
+def on_card(settings: VisibilitySettings, faces: ParsedFaces) -> dict[str, Any]:
+    """What else the card says: what occluders took their texture from."""
+    return {"textures": f"{len(faces.textures)} parts of photos that show nobody"}
 
 
 def measure(model: Model, faces: ParsedFaces, seed: int = 0) -> dict[str, Any]:
@@ -243,6 +247,7 @@ ENTRY = Entry(
     graph=VisibilityGraph,
     measure=measure,
     used=used,
+    extra=on_card,
     what="from an aligned crop to how much of each pixel shows the face's own skin, eyes, brows,"
     " lips or mouth, and not what is before or beside it",
     limits="hands and most other things before a face were drawn, not photographed, while it"
