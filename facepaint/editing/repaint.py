@@ -47,7 +47,6 @@ _EVERYWHERE = 0.3  # share of added light that does not ask for a fold
 # What the gain's logarithm is multiplied by in red, green and blue: a fold's shadow is warmer than
 # the skin around it.
 _SHADOW = (0.8, 1.0, 1.1)
-_COLOURED = 1.5  # levels: mean difference of channels from which on a crop has colour
 _UNLIT = 1e-3  # the same of the logarithm of a gain
 _UNCOVERED = 1 / 512  # cover under which paint changes nothing
 _NO_MAP: Any = None  # of `cv2.remap`, whose other map has both coordinates
@@ -143,12 +142,11 @@ def _shade(
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
     large = enlarge(gain[..., None], frame, rows, columns)
-    hues = _SHADOW if seen_colour(seen) else (1.0,) * 3
+    hues = (1.0,) * 3 if is_grey(seen) else _SHADOW
     light = cv2.merge([cv2.exp(hue * large) for hue in hues])
-    place = pixels[rows, columns]
-    lit = cv2.multiply(place, light, dtype=cv2.CV_8U)
-    changed = np.abs(light - 1) > _UNLIT
-    np.copyto(part, lit, where=changed.reshape(changed.shape[:2])[..., None])
+    part = pixels[rows, columns]
+    lit = cv2.multiply(part, light, dtype=cv2.CV_8U)
+    np.copyto(part, lit, where=np.abs(large) > _UNLIT)
 
 
 def _filled_folds(crop: Pixels, gain: FloatArray) -> FloatArray:
