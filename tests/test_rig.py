@@ -207,11 +207,11 @@ def test_nothing_asked_nothing_moves() -> None:
     assert np.isfinite(beside).all() and np.abs(beside).max() < 1
 
 
-@pytest.mark.parametrize(("weights", "least"), [(None, 6), ("open", 1)])
+@pytest.mark.parametrize(("weights", "least"), [(None, 12), ("open", 1)])
 def test_a_wink_through_the_whole_edit(
     weights: str | None, least: int, astronaut: np.ndarray
 ) -> None:
-    """One eye or brow changes; the other does not, but for a tenth of a pixel of its skin."""
+    """One eye or brow changes; the other does not, but for a little of its skin and light."""
     painter = facepaint.load(weights)
     face = painter.faces(astronaut)[0]
     for muscle, here, there in (
