@@ -491,7 +491,7 @@ def test_the_help_says_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_cannot_be_made_is_said_before_any_work(tmp_path: Path) -> None:
     for asked, said in (
         ({"count": 5}, "5 portraits have no two halves; give an even count"),
-        ({"to": "glad"}, "painter cannot make a face 'glad'; choose from neutral, happy"),
+        ({"to": "glad"}, "repaint cannot make a face 'glad'; choose from neutral, happy"),
         ({"to": "sad", "weights": "open"}, "cannot make a face 'sad'; choose from neutral, happy"),
     ):
         with pytest.raises(Exception, match=said):
@@ -517,7 +517,7 @@ def test_a_photo_is_edited_by_what_ships(
     cli.main(line.split())
     assert "only 2 of 4 portraits" in capsys.readouterr().err
     made = json.loads((out / "key.json").read_text())
-    assert set(made["networks"]) >= {"reader", "painter"}
+    assert set(made["networks"]) >= {"reader", "mouth"}
     assert all(len(v) == 64 for v in made["networks"].values())
     page = np.asarray(Image.open(out / "sheet-1.png").convert("RGB"))
     cut = blind.square_around(align.align(face.landmarks), astronaut.shape)
