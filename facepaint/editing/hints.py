@@ -24,7 +24,7 @@ _STRETCH_LIMIT = 3.0  # of the logarithm of an area's ratio
 # From the first on a place fades from the hint, and from the second on it is not known: a smear of
 # lips where a mouth opens, squeezed teeth where it closes.
 _TORN_FROM, _TORN_AT = 0.45, 0.9
-_NEXT, _NEXT_LIMIT = 0.3, 0.03  # of that change, and of the window's side at most
+_NEXT, _NEXT_LIMIT = 0.6, 0.05  # of that change, and of the window's side at most
 _SOFT = 1.0  # pixels: standard deviation of the iris' edge
 # Landmarks around a mouth and around the person's right eye that hold the skin beside it.
 _AROUND_MOUTH = (

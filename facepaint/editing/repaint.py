@@ -213,8 +213,10 @@ def _repaint_part(
         told=np.concatenate([numbers, colour])[None].astype(np.float32),
     )["painted"][0]
     inside = _over_window(mask, window, size) * told.mask * amount
-    difference = np.dstack([painted - seen, inside])
-    _lay(pixels, to_photo, difference, inside)
+    # where the hint was torn the moved photo is torn too: none of its detail may stay
+    torn = (1 - given.known)[..., None]
+    painted = painted - seen * (1 - torn)
+    _lay(pixels, to_photo, np.asarray(painted, np.float32), inside, inside * torn[..., 0])
 
 
 def _source(
@@ -240,14 +242,24 @@ def _over_window(mask: FloatArray, window: FloatArray, size: int) -> FloatArray:
     return np.asarray(cv2.warpAffine(mask, matrix, (size, size), flags=flags), np.float32)
 
 
-def _lay(pixels: Pixels, to_photo: FloatArray, painted: FloatArray, inside: FloatArray) -> None:
-    """Add painted differences [S, S, 3 + 1] under their mask to a photo in place."""
-    rows, columns = touched(to_photo, inside, pixels.shape)
+def _lay(
+    pixels: Pixels, to_photo: FloatArray, added: FloatArray, cover: FloatArray, hidden: FloatArray
+) -> None:
+    """Lay paint on a photo in place.
+
+    Args:
+        pixels: uint8 [H, W, 3] RGB.
+        to_photo: float [2, 3], from window units to the photo's pixels.
+        added: float [S, S, 3], levels that are added under the cover.
+        cover: float [S, S], 0 to 1.
+        hidden: float [S, S], 0 to 1, how far the photo itself is taken away.
+    """
+    rows, columns = touched(to_photo, cover, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
-    large = enlarge(painted, to_photo, rows, columns)
-    cover = np.clip(large[..., 3:], 0, 1)
+    large = enlarge(np.dstack([added * cover[..., None], hidden]), to_photo, rows, columns)
+    covered = enlarge(cover[..., None], to_photo, rows, columns)
     place = pixels[rows, columns]
-    result = place + large[..., :3] * cover
+    result = place * (1 - np.clip(large[..., 3:], 0, 1)) + large[..., :3]
     rounded = cv2.convertScaleAbs(np.maximum(result, 0, out=result))
-    np.copyto(place, rounded, where=cover > _UNCOVERED)
+    np.copyto(place, rounded, where=covered > _UNCOVERED)
