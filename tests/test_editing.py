@@ -18,9 +18,9 @@ from facepaint.editing.plan import plan
 from facepaint.editing.thin_plate import thin_plate
 from facepaint.editing.windows import (
     EYES,
+    MIRROR,
     MOUTH,
     in_window,
-    mirrored,
     outlines,
     window_frame,
 )
@@ -127,7 +127,7 @@ def test_an_iris_shows_only_between_the_lids() -> None:
 def test_one_eye_mirrored_is_the_other() -> None:
     """As the network sees them: one network for both."""
     order = mirrored_landmarks()
-    symmetric = np.asarray((FACE + mirrored(FACE[order])) / 2, np.float32)
+    symmetric = np.asarray((FACE + align.apply(MIRROR, FACE[order])) / 2, np.float32)
     right, left = (outlines(in_window(symmetric, window_frame(symmetric, e)), e) for e in EYES)
     assert np.abs(left.outer[:, ::-1] - right.outer).mean() < 0.01
     assert np.abs(left.mask[:, ::-1] - right.mask).mean() < 0.01
@@ -314,9 +314,9 @@ def test_moves_turn_with_the_head(mover: Mover) -> None:
 
 def test_both_sides_move_alike(mover: Mover) -> None:
     order = mirrored_landmarks()
-    symmetric = np.asarray((FACE + mirrored(FACE[order])) / 2, np.float32)
+    symmetric = np.asarray((FACE + align.apply(MIRROR, FACE[order])) / 2, np.float32)
     moved = mover(symmetric, NOTHING, TARGETS["happy"], NO_NAME)
-    assert mirrored(moved[order]) == pytest.approx(moved, abs=2e-3)
+    assert align.apply(MIRROR, moved[order]) == pytest.approx(moved, abs=2e-3)
 
 
 # --- the method

@@ -24,7 +24,6 @@ _STRETCH_LIMIT = 3.0  # of the logarithm of an area's ratio
 # From the first on a place fades from the hint, and from the second on it is not known: a smear of
 # lips where a mouth opens, squeezed teeth where it closes.
 _TORN_FROM, _TORN_AT = 0.45, 0.9
-_NEXT, _NEXT_LIMIT = 0.6, 0.05  # of that change, and of the window's side at most
 _SOFT = 1.0  # pixels: standard deviation of the iris' edge
 # Landmarks around a mouth and around the person's right eye that hold the skin beside it.
 _AROUND_MOUTH = (
@@ -120,25 +119,6 @@ def _source(
         source, known = _with_iris(source, place, known, (had, wanted), part)
     flat = align.apply(window, source.reshape(-1, 2))
     return flat.reshape(size, size, 2), known, stretched
-
-
-def _new_inside(had: FloatArray, wanted: FloatArray, size: int) -> FloatArray:
-    """The opening of the mouth as asked and what is next to it, [S, S], 0 to 1: the more it
-    changes, the farther around it what was inside could show."""
-    change = abs(float(_height(wanted) - _height(had)))
-    radius = round(size * min(_NEXT * change, _NEXT_LIMIT))
-    if radius < 1:
-        return np.zeros((size, size), np.float32)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
-    line = np.zeros((size, size), np.float32)
-    corners = np.round((wanted * size - 0.5) * 16).astype(np.int32)
-    cv2.polylines(line, [corners], True, 1.0, 1, cv2.LINE_8, 4)
-    return np.asarray(cv2.dilate(np.maximum(line, filled(wanted, size)), disc), np.float32)
-
-
-def _height(opening: FloatArray) -> float:
-    """The height of a mouth's opening at its middle, of the window's side."""
-    return float(np.linalg.norm(opening[5] - opening[15]))
 
 
 def _with_iris(

@@ -23,21 +23,23 @@ from facepaint.editing.hints import hint
 from facepaint.editing.mover import features
 from facepaint.editing.windows import (
     EYES,
+    MIRROR,
     MOUTH,
+    ROOM,
     Part,
     in_window,
     mean_colour,
     outlines,
     told_blendshapes,
+    widened,
     window_frame,
 )
 from facepaint.face import FloatArray
-from facepaint.mesh import mean_face, mirrored_blendshapes
+from facepaint.mesh import mean_face
 from facepaint.models import Model
 from facepaint.segment import smoothstep
 
 Pixels = npt.NDArray[np.uint8]
-_MIRROR = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)
 _STILL, _MOVED = 0.002, 0.008  # crop units: outlines that move less are not repainted, or wholly
 _UNMOVED = 1e-3  # pixels: a move so small changes nothing
 _FOLDS = 256  # pixels a side of the crop in which folds are looked for
@@ -50,7 +52,6 @@ _SHADOW = (0.8, 1.0, 1.1)
 _UNLIT = 1e-3  # the same of the logarithm of a gain
 _UNCOVERED = 1 / 512  # cover under which paint changes nothing
 _NO_MAP: Any = None  # of `cv2.remap`, whose other map has both coordinates
-_ROOM = 1.5  # of a window's side: what of the photo a hint may see
 
 
 class Change(NamedTuple):
@@ -87,29 +88,38 @@ def repaint(
         networks: "mouth", "eye" and, unless skin is to keep its light, "shade".
         mask: float [S, S] over the crop, 0 to 1: where the photo may change.
     """
-    before = pixels.copy()
+    place = touched(frame, mask, pixels.shape)
+    before = pixels[place].copy() if is_grey(align.crop(pixels, frame)) else None
+    # what the parts looked like, seen before anything moves
+    sources = {
+        part: _source(pixels, frame, change.points, part, networks[part.name].card["window"])
+        for part in (*EYES, MOUTH)
+        if _travel(change, part) > _STILL
+    }
     flow = flow_between(change.points, change.asked, len(mask)) * mask[..., None]
-    _move(pixels, before, frame, flow, mask)
+    _move(pixels, frame, flow, mask)
     if "shade" in networks:
         _shade(pixels, frame, change, networks["shade"], mask)
-    for part in (*EYES, MOUTH):
-        _repaint_part(pixels, before, frame, change, part, networks[part.name], mask)
-    if is_grey(align.crop(before, frame)):
-        _take_colour_away(pixels, before, frame, mask)
+    for part, source in sources.items():
+        _repaint_part(pixels, source, frame, change, part, networks[part.name], mask)
+    if before is not None:
+        _take_colour_away(pixels[place], before)
 
 
-def _take_colour_away(pixels: Pixels, before: Pixels, frame: FloatArray, mask: FloatArray) -> None:
-    """Make grey what was painted into a grey photo."""
-    place = touched(frame, mask, pixels.shape)
-    painted = pixels[place]
+def _travel(change: Change, part: Part) -> float:
+    """How far an outline of a part moves at most, crop units."""
+    both = [*part.outer, *part.inner]
+    return float(np.linalg.norm(change.asked[both] - change.points[both], axis=1).max())
+
+
+def _take_colour_away(painted: Pixels, before: Pixels) -> None:
+    """Make grey what was painted into a grey photo, in place."""
     grey = np.rint(painted.mean(-1, keepdims=True)).astype(np.uint8)
-    changed = (painted != before[place]).any(-1, keepdims=True)
-    pixels[place] = np.where(changed, grey, painted)
+    np.copyto(painted, grey, where=(painted != before).any(-1, keepdims=True))
 
 
-def _move(
-    pixels: Pixels, before: Pixels, frame: FloatArray, flow: FloatArray, mask: FloatArray
-) -> None:
+def _move(pixels: Pixels, frame: FloatArray, flow: FloatArray, mask: FloatArray) -> None:
+    """Take the photo's pixels along a flow [S, S, 2], crop units, in place."""
     rows, columns = touched(frame, mask, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
@@ -118,7 +128,7 @@ def _move(
     changes = cv2.inRange(large, (-_UNMOVED, -_UNMOVED), (_UNMOVED, _UNMOVED)) == 0
     x, y = (np.arange(s.start, s.stop, dtype=np.float32) for s in (columns, rows))
     large += np.dstack(np.broadcast_arrays(x, y[:, None]))
-    moved = cv2.remap(before, large, _NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(pixels, large, _NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     place = pixels[rows, columns]
     np.copyto(place, moved, where=changes[..., None])
 
@@ -182,7 +192,7 @@ def _filled_folds(crop: Pixels, gain: FloatArray) -> FloatArray:
 
 def _repaint_part(
     pixels: Pixels,
-    before: Pixels,
+    source: _Source,
     frame: FloatArray,
     change: Change,
     part: Part,
@@ -190,27 +200,22 @@ def _repaint_part(
     mask: FloatArray,
 ) -> None:
     """Paint a mouth or an eye where its outlines moved."""
-    both = [*part.outer, *part.inner]
-    travel = float(np.linalg.norm(change.asked[both] - change.points[both], axis=1).max())
-    amount = float(smoothstep(np.array(travel), _STILL, _MOVED))
-    if not amount:
-        return
+    amount = float(smoothstep(np.array(_travel(change, part)), _STILL, _MOVED))
     size = network.card["window"]
     window = window_frame(change.asked, part)
     if part.mirrored:
-        window = align.chain(window, _MIRROR)
+        window = align.chain(window, MIRROR)
     to_photo = align.chain(frame, window)
     seen = align.crop(pixels, to_photo, size)
     told = outlines(in_window(change.asked, window), part, size=size)
-    source, source_frame, colour = _source(before, frame, change.points, part, size)
-    given = hint(source, source_frame, change.points, change.asked, part, window, size)
+    given = hint(source.pixels, source.frame, change.points, change.asked, part, window, size)
     maps = np.stack([told.mask, told.outer, told.inner, given.known, given.stretch], -1)
-    numbers = told_blendshapes(change.want, part, list(mirrored_blendshapes()))
+    numbers = told_blendshapes(change.want, part)
     painted = network(
         window=seen[None],
         maps=maps[None].astype(np.float32),
         hint=np.rint(given.picture * 255).astype(np.uint8)[None],
-        told=np.concatenate([numbers, colour])[None].astype(np.float32),
+        told=np.concatenate([numbers, source.colour])[None].astype(np.float32),
     )["painted"][0]
     inside = _over_window(mask, window, size) * told.mask * amount
     # where the hint was torn the moved photo is torn too: none of its detail may stay
@@ -219,20 +224,30 @@ def _repaint_part(
     _lay(pixels, to_photo, np.asarray(painted, np.float32), inside, inside * torn[..., 0])
 
 
+class _Source(NamedTuple):
+    """The photo around a part before the edit.
+
+    Attributes:
+        pixels: uint8 [L, L, 3] RGB.
+        frame: float32 [2, 3], from crop units to these pixels.
+        colour: float32 [3], 0 to 1, the mean colour of lips or iris.
+    """
+
+    pixels: Pixels
+    frame: FloatArray
+    colour: FloatArray
+
+
 def _source(
-    before: Pixels, frame: FloatArray, points: FloatArray, part: Part, size: int
-) -> tuple[Pixels, FloatArray, FloatArray]:
-    """The photo around a part before the edit, the frame from crop units to its pixels, and the
-    mean colour of lips or iris."""
+    pixels: Pixels, frame: FloatArray, points: FloatArray, part: Part, size: int
+) -> _Source:
     own = window_frame(points, part)
-    shift = (1 - _ROOM) / 2
-    wide = align.chain(own, np.array([[_ROOM, 0, shift], [0, _ROOM, shift]], np.float32))
-    large = round(_ROOM * size)
-    source = align.crop(before, align.chain(frame, wide), large)
-    small = align.crop(before, align.chain(frame, own), size // 2)
+    wide, large = widened(own), round(ROOM * size)
+    source = align.crop(pixels, align.chain(frame, wide), large)
+    small = align.crop(pixels, align.chain(frame, own), size // 2)
     told = outlines(in_window(points, own), part, size=size // 2)
     colour = mean_colour(small.astype(np.float32) / 255, told, part)
-    return source, align.invert(wide) * np.float32(large), colour
+    return _Source(source, align.invert(wide) * np.float32(large), colour)
 
 
 def _over_window(mask: FloatArray, window: FloatArray, size: int) -> FloatArray:

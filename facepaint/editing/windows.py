@@ -7,7 +7,6 @@ paint the same outlines back into photos from which they were cut out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +25,11 @@ from facepaint.face import (
     RIGHT_IRIS,
     FloatArray,
 )
+from facepaint.mesh import mirrored_blendshapes
 
 WINDOW = 128  # pixels a side, of what the networks see
+ROOM = 1.5  # of a window's side: what of the source photo a hint may see
+MIRROR: FloatArray = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)  # of window units
 _OVERSAMPLING = 2  # of outlines that are filled
 _SUBPIXEL_BITS = 4  # of OpenCV's polygon corners
 _MASK_BLUR = 2.0  # standard deviation in pixels of a window of 128
@@ -111,6 +113,12 @@ def window_frame(points: FloatArray, part: Part) -> FloatArray:
     return np.array([[side, 0, centre[0] - side / 2], [0, side, centre[1] - side / 2]], np.float32)
 
 
+def widened(window: FloatArray) -> FloatArray:
+    """The frame of a square ROOM times as wide around a window, float32 [2, 3]."""
+    shift = (1 - ROOM) / 2
+    return align.chain(window, np.array([[ROOM, 0, shift], [0, ROOM, shift]], np.float32))
+
+
 def in_window(points: FloatArray, frame: FloatArray) -> FloatArray:
     """Points in crop units, float [N, 2], as window units, float32 [N, 2]."""
     return align.apply(align.invert(frame), points)
@@ -187,18 +195,7 @@ def mean_colour(window: npt.NDArray[np.floating[Any]], told: Outlines, part: Par
     return np.asarray((window * weight[..., None]).sum((0, 1)) / total, np.float32)
 
 
-def mirrored(points: FloatArray) -> FloatArray:
-    """Points in window units as they lie in the mirrored window."""
-    return np.asarray(points * (-1, 1) + (1, 0), np.float32)
-
-
-def told_blendshapes(blendshapes: FloatArray, part: Part, order: Sequence[int]) -> FloatArray:
-    """Of blendshapes [52] those that a part's network is told, mirrored if it sees it mirrored.
-
-    Args:
-        blendshapes: float [52], 0 to 1.
-        part: of which part.
-        order: for each blendshape the one that takes its place in a mirrored photo, [52].
-    """
-    seen = blendshapes[list(order)] if part.mirrored else blendshapes
+def told_blendshapes(blendshapes: FloatArray, part: Part) -> FloatArray:
+    """Of blendshapes [52] those that a part's network is told, mirrored if it sees it mirrored."""
+    seen = blendshapes[mirrored_blendshapes()] if part.mirrored else blendshapes
     return np.asarray(seen[list(part.blendshapes)], np.float32)

@@ -18,11 +18,14 @@ from facepaint import align
 from facepaint.editing.hints import Hint, hint
 from facepaint.editing.windows import (
     EYES,
+    MIRROR,
     MOUTH,
+    ROOM,
     Part,
     in_window,
     mean_colour,
     outlines,
+    widened,
     window_frame,
 )
 from facepaint.face import FloatArray, head_turn
@@ -33,9 +36,7 @@ from facepaint.mesh import mirrored_blendshapes
 
 Pixels = npt.NDArray[np.uint8]
 PARTS: dict[str, tuple[Part, ...]] = {"mouth": (MOUTH,), "eye": EYES}
-_MIRROR = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)  # of window units
 _SAME_TURN = 0.2  # of `head_turn`, by which two photos of a person may differ
-_ROOM = 1.5  # of a window's side: what of the source photo a hint may see
 _OPEN, _WIDE_OPEN = 0.08, 0.3  # height of a mouth's opening over its width
 _BINS = 6  # of an eye's opening, which are drawn equally often
 _AWAY = 0.12  # of an eye's width: an iris so far from the middle looks aside
@@ -89,7 +90,7 @@ class InpaintingSamples:
         window = align.chain(window_frame(points, part), jitter)
         mirror = part.mirrored if part.disc else rng.random() < 0.5
         if mirror:
-            window = align.chain(window, _MIRROR)
+            window = align.chain(window, MIRROR)
             blend = blend[self._order]
         look = Look.draw(rng, s.light)
         inside = in_window(points, window)
@@ -130,7 +131,7 @@ class InpaintingSamples:
             pixels, frame = self._around(j, part, had)
         else:
             had = self._changed(rng, i)
-            at = _wider(window_frame(had, part))
+            at = widened(window_frame(had, part))
             picture = hint(
                 self.faces.cut_out(i),
                 self.faces.frame(i),
@@ -138,14 +139,15 @@ class InpaintingSamples:
                 had,
                 part,
                 at,
-                round(_ROOM * size),
+                round(ROOM * size),
             ).picture
             pixels = np.rint(picture * 255).astype(np.uint8)
             frame = align.invert(at) * np.float32(len(pixels))
         lit = look(pixels)
         if rng.random() < 0.5:
             lit = Look.draw(rng, 0.15)(lit)
-        inside = in_window(had, at_crop := align.chain(window_frame(had, part), _unit(False)))
+        at_crop = window_frame(had, part)
+        inside = in_window(had, at_crop)
         seen = outlines(inside, part, size=size // 2)
         source = _cut(lit, align.chain(frame, at_crop), size // 2)
         colour = mean_colour(source.astype(np.float32) / 255, seen, part)
@@ -153,8 +155,8 @@ class InpaintingSamples:
 
     def _around(self, j: int, part: Part, points: FloatArray) -> tuple[Pixels, FloatArray]:
         """What a photo shows around a part, and the frame from crop units to its pixels."""
-        at = _wider(window_frame(points, part))
-        size = round(_ROOM * self._s.size)
+        at = widened(window_frame(points, part))
+        size = round(ROOM * self._s.size)
         frame: FloatArray = align.invert(at) * np.float32(size)
         return self.faces.window(j, at, size), frame
 
@@ -211,15 +213,6 @@ def _even(values: FloatArray) -> FloatArray:
     counts = np.bincount(bins, minlength=_BINS)
     odds = counts.max() / np.maximum(counts[bins], 1)
     return np.asarray(np.minimum(odds, 8), np.float32)
-
-
-def _unit(mirror: bool) -> FloatArray:
-    return _MIRROR if mirror else align.IDENTITY
-
-
-def _wider(window: FloatArray) -> FloatArray:
-    shift = (1 - _ROOM) / 2
-    return align.chain(window, np.array([[_ROOM, 0, shift], [0, _ROOM, shift]], np.float32))
 
 
 def _cut(pixels: Pixels, frame: FloatArray, size: int) -> Pixels:
