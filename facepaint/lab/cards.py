@@ -18,6 +18,12 @@ _LICENCES = {
     "utkface": "non-commercial research (UTKFace)",
     "jaffe": "non-commercial research (JAFFE)",
     "fei": "research (FEI)",
+    "radiate": "research use (RADIATE stimulus set)",
+    "kdef": "non-commercial research (KDEF)",
+    "clips": "footage of unknown terms: research only",
+    "yawn": "stated CC BY 4.0 by its packager, upstream footage mixed: research only",
+    "lfw": "research (Labeled Faces in the Wild)",
+    "rendered": "rendered by FacePaint from the ICT Face Model Light (MIT); free",
     "scenes": "research, or the terms of each photo's owner",
     "drawn": "drawn by FacePaint; free",
 }
