@@ -84,7 +84,7 @@ class Mover:
         asked = points + pose.lifted(shift)
         asked = self._lips_apart(points, asked, pose, have, want)
         for eye, ending in ((LEFT_EYE, "Left"), (RIGHT_EYE, "Right")):
-            had, wants = (_of_left_eye(b, ending) for b in (have, want))
+            had, wants = (_of_side(b, ending, gaze=True) for b in (have, want))
             change = _fitted(wants, self._lids) - _fitted(had, self._lids)
             asked = _lids_apart(points, asked, eye, float(np.exp(np.clip(change, -4, 1))))
         return np.asarray(asked, np.float32)
@@ -169,16 +169,14 @@ def _lids_apart(
     return out
 
 
-def _of_side(blendshapes: FloatArray, ending: str) -> FloatArray:
-    """Blendshapes with both sides as the given one has them, "Left" or "Right"; the gaze as it is,
-    since eyes that look aside do not mirror each other."""
+def _of_side(blendshapes: FloatArray, ending: str, gaze: bool = False) -> FloatArray:
+    """Blendshapes with both sides as the given one has them, "Left" or "Right". The gaze stays as
+    it is unless asked for, since eyes that look aside do not mirror each other."""
     out = blendshapes.copy()
-    for name, (left, right) in PAIRS.items():
-        if not name.startswith("eyeLook"):
-            own = left if ending == "Left" else right
-            out[[BLENDSHAPES.index(left), BLENDSHAPES.index(right)]] = blendshapes[
-                BLENDSHAPES.index(own)
-            ]
+    for name, both in PAIRS.items():
+        if gaze or not name.startswith("eyeLook"):
+            places = [BLENDSHAPES.index(one) for one in both]
+            out[places] = blendshapes[BLENDSHAPES.index(name + ending)]
     return out
 
 
@@ -197,16 +195,6 @@ def _left_share() -> FloatArray:
     """How far each landmark belongs to the person's left side, float32 [478, 1], 0 to 1."""
     aside = mean_face()[:, :1] - mean_face()[1, 0]  # the nose's tip is in the middle
     return np.asarray(smoothstep(aside, -_MIDDLE, _MIDDLE), np.float32)
-
-
-def _of_left_eye(blendshapes: FloatArray, ending: str) -> FloatArray:
-    """Blendshapes with both sides as the given one has them."""
-    out = blendshapes.copy()
-    if ending == "Right":
-        for i, name in enumerate(BLENDSHAPES):
-            if name.startswith("eye") and name.endswith("Left"):
-                out[i] = blendshapes[BLENDSHAPES.index(name[:-4] + "Right")]
-    return out
 
 
 def _fitted(blendshapes: FloatArray, weights: FloatArray) -> float:

@@ -47,10 +47,12 @@ def faces_of_sources(settings: Settings, folder: str | None) -> FaceSet:
     return chosen
 
 
-def close_ups(settings: Settings, folder: str | None, sources: str) -> CloseUps:
-    """The faces of `folder` that are of `sources`, at the photos' own sharpness; or drawn ones."""
+def close_ups(settings: Settings, folder: str | None) -> CloseUps:
+    """The faces of `folder` at the photos' own sharpness, of the sets that the settings name, where
+    they have `sources`; or drawn ones."""
     if _is_drawn(settings):
         return drawn.close_ups(settings.seed)
+    sources = str(getattr(settings, "sources", ""))
     return close_up_sets.load(face_sets.data_folder(folder), cache_folder(), sources)
 
 
@@ -75,7 +77,7 @@ def _is_drawn(settings: Settings) -> bool:
     return settings.data == _DRAWN
 
 
-def trained_on(settings: Settings, found: FaceSet) -> dict[str, int]:
+def trained_on(settings: Settings, found: FaceSet | CloseUps) -> dict[str, int]:
     """How many photos of each set are not held out."""
     return by_set(found, ~found.held_out)
 

@@ -24,7 +24,6 @@ from facepaint.lab import losses
 from facepaint.lab.data import named
 from facepaint.lab.data.closeups import CloseUps
 from facepaint.lab.data.inpainting import PARTS, InpaintingSamples
-from facepaint.lab.data.named import by_set
 from facepaint.lab.entry import Entry
 from facepaint.lab.features import Pyramid, pyramid
 from facepaint.lab.graph import Graph
@@ -213,17 +212,6 @@ class InpaintingGraph(Graph):
         return (made.permute(0, 2, 3, 1) * 255,)
 
 
-def close_ups(settings: Settings, folder: str | None) -> CloseUps:
-    """The faces of the settings' sources at the photo's own sharpness, or drawn ones."""
-    assert isinstance(settings, InpaintingSettings)
-    return named.close_ups(settings, folder, settings.sources)
-
-
-def used(settings: InpaintingSettings, faces: CloseUps) -> dict[str, int]:
-    """Photos of each set that it learns from."""
-    return by_set(faces, ~faces.held_out)
-
-
 def on_card(settings: InpaintingSettings, faces: CloseUps) -> dict[str, Any]:
     """What else the card says: how the runtime shows it windows, and whose eyes the critic used."""
     helpers = f"{settings.features}, trained by others on ImageNet, frozen; none of it is inside"
@@ -241,9 +229,8 @@ def _entry(part: str, what: str) -> Entry:
     return Entry(
         InpaintingSettings,
         InpaintingMethod,
-        data=close_ups,
+        data=named.close_ups,
         graph=InpaintingGraph,
-        used=used,
         extra=on_card,
         measure=_measured(part),
         what=f"from a window around {what} with it cut out, its outlines as asked, a hint and"

@@ -28,7 +28,6 @@ from facepaint.face import (
 from facepaint.face_model import mean_3d, moves_3d, pose_of
 from facepaint.lab.data import named
 from facepaint.lab.data.closeups import CloseUps
-from facepaint.lab.data.named import by_set
 from facepaint.lab.entry import Entry
 from facepaint.lab.graph import Graph
 from facepaint.lab.loop import Networks
@@ -306,17 +305,6 @@ class MoverGraph(Graph):
         return (self.network(change),)
 
 
-def close_ups(settings: Settings, folder: str | None) -> CloseUps:
-    """The faces of the settings' sources, or drawn ones."""
-    assert isinstance(settings, MoverSettings)
-    return named.close_ups(settings, folder, settings.sources)
-
-
-def used(settings: MoverSettings, faces: CloseUps) -> dict[str, int]:
-    """Photos of each set that it is solved from."""
-    return by_set(faces, ~faces.held_out)
-
-
 def on_card(settings: MoverSettings, faces: CloseUps) -> dict[str, Any]:
     """The numbers that the runtime reads from the card."""
     network = solve(settings, faces)["mover"]
@@ -346,9 +334,8 @@ def measured(model: Model, faces: CloseUps) -> dict[str, Any]:
 ENTRY = Entry(
     MoverSettings,
     None,
-    data=close_ups,
+    data=named.close_ups,
     graph=MoverGraph,
-    used=used,
     extra=on_card,
     measure=measured,
     solve=solve,

@@ -197,12 +197,6 @@ class ShadeGraph(Graph):
         return (self.network(change),)
 
 
-def close_ups(settings: Settings, folder: str | None) -> CloseUps:
-    """The faces of the settings' sources at the photo's own sharpness, or drawn ones."""
-    assert isinstance(settings, ShadeSettings)
-    return named.close_ups(settings, folder, settings.sources)
-
-
 def used(settings: ShadeSettings, faces: CloseUps) -> dict[str, int]:
     """Photos of each set that it is solved from."""
     return by_set(faces, ~faces.held_out & np.isin(faces.sources, _SAME_LIGHT))
@@ -236,7 +230,7 @@ def measured(model: Model, faces: CloseUps) -> dict[str, Any]:
 ENTRY = Entry(
     ShadeSettings,
     None,
-    data=close_ups,
+    data=named.close_ups,
     graph=ShadeGraph,
     used=used,
     measure=measured,
