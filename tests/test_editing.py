@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -59,6 +62,24 @@ def test_a_thin_plate_passes_through_its_values() -> None:
     assert thin_plate(points, values, points) == pytest.approx(values, abs=1e-3)
     smooth = thin_plate(points, values, points, smoothing=10)
     assert np.abs(smooth - values).mean() > 0.1
+
+
+def test_a_thin_plate_is_the_same_however_many_threads_solve_it() -> None:
+    script = (
+        "import numpy as np; from facepaint.editing.thin_plate import thin_plate;"
+        "rng = np.random.default_rng(0); p, v = rng.uniform(0, 1, (2, 300, 2));"
+        "print(thin_plate(p, v, p, 1e-5).tobytes().hex())"
+    )
+    results = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": n, "OMP_NUM_THREADS": n},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for n in ("1", "2", "4")
+    }
+    assert len(results) == 1
 
 
 def test_a_thin_plate_through_an_affine_map_is_that_map_everywhere() -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from facepaint.face import FloatArray
+
+_SOLVING = threading.Lock()
 
 
 def thin_plate(
@@ -34,9 +40,17 @@ def thin_plate(
     system[count:, :count] = system[:count, count:].T
     wanted = np.zeros((count + 3, values.shape[1]))
     wanted[:count] = values
-    solved = np.linalg.solve(system, wanted).astype(np.float32)
+    # With one thread: on any number of cores the same bits, and no wait for the other threads.
+    with _SOLVING, _libraries().limit(limits=1, user_api="blas"):
+        solved = np.linalg.solve(system, wanted).astype(np.float32)
     field = _kernel(where, points) @ solved[:count] + _affine(where) @ solved[count:]
     return np.asarray(field, np.float32)
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """The libraries for linear algebra that are loaded."""
+    return ThreadpoolController()
 
 
 def _kernel(a: FloatArray, b: FloatArray) -> FloatArray:
