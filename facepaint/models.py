@@ -31,7 +31,7 @@ _TAKES = {
     "mover": {"change"},
     "mouth": {"window", "maps", "hint", "told"},
     "eye": {"window", "maps", "hint", "told"},
-    "shade": {"change"},
+    "shade": {"crops", "skin", "told"},
     "visibility": {"crops"},
     "cyclegan": {"crops"},
     "maskrcnn": {"picture"},

@@ -35,7 +35,10 @@ _MIDDLE_LIPS = (13, 14)
 _JAW_OPEN = BLENDSHAPES.index("jawOpen")
 # The outline of the face but for the jaw: a change of expression leaves it where it is.
 _STILL_OUTLINE = (*FACE_OVAL[:11], *FACE_OVAL[-10:])
-_LOWER_LID = 0.25  # share of an eye's change of height that its lower lid makes
+# Muscles of the upper lid, and the share of the change of an eye's height that the lower lid makes
+# then.
+_UPPER_LID = np.array([n.startswith(("eyeBlink", "eyeLook", "eyeWide")) for n in BLENDSHAPES])
+_LOWER_LID = 0.2
 _SHUT = 0.008  # crop units: what the fitted opening of a shut mouth is at most
 _MIDDLE = 0.06  # crop units from the middle of the face within which both sides count
 _EDGE = 0.07  # crop units from the outline within which upper parts of the face move less
@@ -49,9 +52,10 @@ class Mover:
     def __init__(self, model: Model) -> None:
         """Args:
         model: "mover"; from features of a change, float32 [N, 110], to moves [N, 478, 2] of x and
-            y, crop units of the mean face. Its card has `gap` and `lids`, 105 numbers each, from
-            features of blendshapes and a constant to the height of the mouth's opening, in these
-            units, and to the logarithm of the left eye's opening over its width.
+            y, crop units of the mean face. Its card has `gap` and `lids`, 111 numbers each, from
+            features of blendshapes, a constant and the names of expressions to the height of the
+            mouth's opening, in these units, and to the logarithm of the left eye's opening over
+            its width.
         """
         self._model = model
         self._gap, self._lids = (np.array(model.card[k], np.float32) for k in ("gap", "lids"))
@@ -82,11 +86,12 @@ class Mover:
         pose = pose_of(points)
         shift = self._shift(have, want, name) * _from_edge(points)[:, None]
         asked = points + pose.lifted(shift)
-        asked = self._lips_apart(points, asked, pose, have, want)
+        asked = self._lips_apart(points, asked, pose, have, want, name)
         for eye, ending in ((LEFT_EYE, "Left"), (RIGHT_EYE, "Right")):
             had, wants = (_of_side(b, ending, gaze=True) for b in (have, want))
-            change = _fitted(wants, self._lids) - _fitted(had, self._lids)
-            asked = _lids_apart(points, asked, eye, float(np.exp(np.clip(change, -4, 1))))
+            whole = _fitted(wants, self._lids, name) - _fitted(had, self._lids)
+            blink = _fitted(np.where(_UPPER_LID, wants, had), self._lids) - _fitted(had, self._lids)
+            asked = _lids_apart(points, asked, eye, whole, blink)
         return np.asarray(asked, np.float32)
 
     def _shift(self, have: FloatArray, want: FloatArray, name: FloatArray) -> FloatArray:
@@ -113,13 +118,14 @@ class Mover:
         pose: Pose,
         have: FloatArray,
         want: FloatArray,
+        name: FloatArray,
     ) -> FloatArray:
         """Open or close the jaw further until the lips are as far apart as they should be.
 
         A mouth that closes keeps the share of its opening that its blendshapes keep, so that it
         closes whatever it began from; one that opens gains what they gain.
         """
-        had, wants = (_fitted(b, self._gap) for b in (have, want))
+        had, wants = _fitted(have, self._gap), _fitted(want, self._gap, name)
         down = pose.lifted(np.array([[0, 1, 0]], np.float32))[0]  # the frontal frame's y, as seen
         unit = float(np.hypot(*down))
         axis = down / unit
@@ -154,17 +160,27 @@ def _not_crossed(asked: FloatArray, axis: FloatArray, shut: bool) -> FloatArray:
 
 
 def _lids_apart(
-    points: FloatArray, asked: FloatArray, eye: tuple[int, ...], ratio: float
+    points: FloatArray, asked: FloatArray, eye: tuple[int, ...], whole: float, blink: float
 ) -> FloatArray:
-    """Lids keep their distance times `ratio`: eyes differ, and what closes one only narrows
-    another."""
+    """Lids keep their distance times a ratio: eyes differ, and what closes one only narrows
+    another.
+
+    Args:
+        points: float [478, 2], landmarks as they are.
+        asked: float [478, 2], where they are to be, lids not yet.
+        eye: outline of the eye.
+        whole: logarithm of the ratio.
+        blink: what of it is the upper lid's; both lids share the rest.
+    """
     top, bottom = list(eye[1:8]), list(eye[:8:-1])
     gap = points[bottom] - points[top]
     corners = [eye[0], eye[8]]
     carried = (asked[corners] - points[corners]).mean(0)
+    ratio = float(np.exp(np.clip(whole, -4, 1)))
+    upper, both = abs(blink), abs(whole - blink)
+    lower = (_LOWER_LID * upper + 0.5 * both) / max(upper + both, 1e-6)
     out = asked.copy()
-    # what opens or closes an eye is the upper lid; the lower one gives a quarter
-    out[bottom] = points[bottom] + carried - _LOWER_LID * (1 - ratio) * gap
+    out[bottom] = points[bottom] + carried - lower * (1 - ratio) * gap
     out[top] = out[bottom] - ratio * gap
     return out
 
@@ -197,5 +213,7 @@ def _left_share() -> FloatArray:
     return np.asarray(smoothstep(aside, -_MIDDLE, _MIDDLE), np.float32)
 
 
-def _fitted(blendshapes: FloatArray, weights: FloatArray) -> float:
-    return float(np.append(features(blendshapes), 1) @ weights)
+def _fitted(blendshapes: FloatArray, weights: FloatArray, name: FloatArray | None = None) -> float:
+    """An opening as fitted on blendshapes [52] and on names [7]; weights [111]."""
+    names = np.zeros(len(EXPRESSIONS) - 1) if name is None else name[1:]
+    return float(np.concatenate([features(blendshapes), [1], names]) @ weights)

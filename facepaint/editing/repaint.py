@@ -2,7 +2,8 @@
 
 1. The mover says where the landmarks go (`facepaint.editing.mover`).
 2. A flow takes the photo's own pixels there, at their own size (`facepaint.editing.flow`).
-3. Networks repaint eyes and mouth from outlines, surroundings and the person's own mouth and eyes
+3. A network gives moved skin its light (`facepaint.editing.shade`).
+4. Networks repaint eyes and mouth from outlines, surroundings and the person's own mouth and eyes
    as they were (`facepaint.editing.windows`, `facepaint.editing.hints`).
 
 Where nothing is asked not a bit changes.
@@ -20,7 +21,7 @@ from facepaint import align
 from facepaint.composite import enlarge, is_grey, touched
 from facepaint.editing.flow import flow_between
 from facepaint.editing.hints import hint
-from facepaint.editing.mover import features
+from facepaint.editing.shade import shade, told_change
 from facepaint.editing.windows import (
     EYES,
     MIRROR,
@@ -35,21 +36,12 @@ from facepaint.editing.windows import (
     window_frame,
 )
 from facepaint.face import FloatArray
-from facepaint.mesh import mean_face
 from facepaint.models import Model
 from facepaint.segment import smoothstep
 
 Pixels = npt.NDArray[np.uint8]
 _STILL, _MOVED = 0.002, 0.008  # crop units: outlines that move less are not repainted, or wholly
 _UNMOVED = 1e-3  # pixels: a move so small changes nothing
-_FOLDS = 256  # pixels a side of the crop in which folds are looked for
-_FOLD = 0.045  # of the crop's side: about a fold's width
-_CLIPS = 12  # exponent of a pixel's brightest channel, as far as which it may be overexposed
-_EVERYWHERE = 0.4  # share of added light that does not ask for a fold
-# What the gain's logarithm is multiplied by in red, green and blue: a fold's shadow is warmer than
-# the skin around it.
-_SHADOW = (0.8, 1.0, 1.1)
-_UNLIT = 1e-3  # the same of the logarithm of a gain
 _UNCOVERED = 1 / 512  # cover under which paint changes nothing
 _NO_MAP: Any = None  # of `cv2.remap`, whose other map has both coordinates
 
@@ -99,7 +91,8 @@ def repaint(
     flow = flow_between(change.points, change.asked, len(mask)) * mask[..., None]
     _move(pixels, frame, flow, mask)
     if "shade" in networks:
-        _shade(pixels, frame, change, networks["shade"], mask)
+        told = told_change(change.have, change.want, change.name)
+        shade(pixels, frame, change.asked, told, networks["shade"], mask)
     for part, source in sources.items():
         _repaint_part(pixels, source, frame, change, part, networks[part.name], mask)
     if before is not None:
@@ -131,63 +124,6 @@ def _move(pixels: Pixels, frame: FloatArray, flow: FloatArray, mask: FloatArray)
     moved = cv2.remap(pixels, large, _NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     place = pixels[rows, columns]
     np.copyto(place, moved, where=changes[..., None])
-
-
-def _shade(
-    pixels: Pixels, frame: FloatArray, change: Change, network: Model, mask: FloatArray
-) -> None:
-    """Give moved skin its new light."""
-    told = np.concatenate([features(change.want) - features(change.have), change.name[1:]])
-    over_mean = network(change=told[None].astype(np.float32))["gain"][0]
-    size = len(mask)
-    place = (np.arange(size, dtype=np.float32) + 0.5) / size
-    from_mean = flow_between(mean_face(), change.asked, size) + np.stack(
-        np.meshgrid(place, place), -1
-    )
-    at = from_mean * np.float32(len(over_mean)) - np.float32(0.5)
-    gain = np.asarray(cv2.remap(over_mean, at, _NO_MAP, cv2.INTER_LINEAR) * mask, np.float32)
-    seen = align.crop(pixels, frame, _FOLDS)
-    gain = _filled_folds(seen, gain)
-    rows, columns = touched(frame, mask, pixels.shape)
-    if rows.stop <= rows.start or columns.stop <= columns.start:
-        return
-    large = enlarge(gain[..., None], frame, rows, columns)
-    hues = (1.0,) * 3 if is_grey(seen) else _SHADOW
-    light = cv2.merge([cv2.exp(hue * large) for hue in hues])
-    part = pixels[rows, columns]
-    lit = cv2.multiply(part, light, dtype=cv2.CV_8U)
-    np.copyto(part, lit, where=np.abs(large) > _UNLIT)
-
-
-def _filled_folds(crop: Pixels, gain: FloatArray) -> FloatArray:
-    """Brighten folds where they are and not where most people have them.
-
-    Where light is to be added, most of it is added only to what is darker than its surroundings,
-    up to these.
-
-    Args:
-        crop: the moved face, uint8 [S, S, 3] RGB.
-        gain: float [N, N], the natural logarithm of a gain.
-
-    Returns:
-        float32 [S, S].
-    """
-    size = len(crop)
-    gain = np.asarray(cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
-    # how much brighter than white a place was is not known: made darker it would turn grey
-    white = cv2.GaussianBlur((crop.max(-1).astype(np.float32) / 255) ** _CLIPS, (0, 0), size / 64)
-    gain = gain * (1 - white)
-    added = np.maximum(gain, 0)
-    if added.max() <= _UNLIT:
-        return gain
-    light = np.log(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255 + 0.04)
-    around = cv2.GaussianBlur(light, (0, 0), _FOLD * size)
-    near = cv2.dilate(added, np.ones((round(2 * _FOLD * size) + 1,) * 2, np.uint8))
-    near = 2 * cv2.GaussianBlur(near, (0, 0), _FOLD * size / 2)
-    fold = np.minimum(np.maximum(around - light, 0), near)
-    return np.asarray(
-        np.minimum(gain, 0) + _EVERYWHERE * added + (1 - _EVERYWHERE) * fold, np.float32
-    )
 
 
 def _repaint_part(

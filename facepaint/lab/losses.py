@@ -12,6 +12,12 @@ def weighted_l1(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     return ((a - b).abs() * weight).mean() / weight.mean().clamp(min=1e-6)
 
 
+def weighted_huber(a: Tensor, b: Tensor, weight: Tensor, limit: float) -> Tensor:
+    """The same of Huber's loss over `limit`: square up to a difference of `limit`, then linear."""
+    loss = F.huber_loss(a, b, reduction="none", delta=limit) / limit
+    return (loss * weight).mean() / weight.mean().clamp(min=1e-6)
+
+
 def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
     """Differences to the next pixel, to the right and down."""
     return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]

@@ -7,7 +7,8 @@ photos hardly show move as that model says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from facepaint.face import (
     EXPRESSIONS,
     LANDMARKS,
     LEFT_EYE,
+    RIGHT_EYE,
     FloatArray,
 )
 from facepaint.face_model import mean_3d, moves_3d, pose_of
@@ -40,6 +42,9 @@ Floats = npt.NDArray[np.float64]
 _NAMES = len(EXPRESSIONS) - 1  # neutral adds nothing
 FEATURES = 2 * len(BLENDSHAPES) + _NAMES
 _FRONTAL, _SAME_POSE = 25.0, 8.0  # degrees: how far heads may be turned, and a pair may differ
+# Crop units, and the number of principal components, in which expressions are told apart; and the
+# share of an expression's photos, the surest, among which groups are made.
+_UNIT, _PARTS, _SURE = 0.01, 40, 0.4
 _NOISY_NAMES = ("lfw",)  # sets whose names of expressions are not trusted
 # Of a 3-D model's move, how far a score of 1 reaches in photos; fitted over pairs.
 _REACH = 0.7
@@ -67,8 +72,9 @@ class MoverSettings(Settings):
         ridge: how strongly its numbers are held at the prior's.
         pairs: pairs of photos of each person at most.
         pairs_noisy: the same of sets whose photos of a person differ in light and place.
-        strongest: share of the photos of a named expression that say how far it goes.
-        emphasis: how many times as far all named expressions but happy go.
+        typical: people who show what a named expression is.
+        emphasis: how many times as far as these people all named expressions but happy go.
+        emphasis_happy: the same of happy, whose clearest examples are laughs.
         named: sets whose labels say what a named expression is, separated by commas.
     """
 
@@ -76,22 +82,23 @@ class MoverSettings(Settings):
     ridge: float = 4.0
     pairs: int = 60
     pairs_noisy: int = 4
-    strongest: float = 0.33
+    typical: int = 6
     emphasis: float = 1.0
+    emphasis_happy: float = 0.9
     named: str = ""
 
 
 class Mover(nn.Module):
     """The solved numbers as a network.
 
-    moves [110, 956], of x and y of each landmark; gap, lids [105] (`facepaint.editing.mover`);
+    moves [110, 956], of x and y of each landmark; gap, lids [111] (`facepaint.editing.mover`);
     targets [7, 52].
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.moves = nn.Parameter(torch.zeros(FEATURES, LANDMARKS * 2))
-        for name, shape in (("gap", 105), ("lids", 105)):
+        for name, shape in (("gap", 105 + _NAMES), ("lids", 105 + _NAMES)):
             self.register_buffer(name, torch.zeros(shape))
         self.register_buffer("targets", torch.zeros(len(EXPRESSIONS), len(BLENDSHAPES)))
 
@@ -102,8 +109,10 @@ class Mover(nn.Module):
 
 
 class _Pairs(NamedTuple):
-    change: Floats  # [P, 110]
-    move: Floats  # [P, 956]
+    change: Floats  # [2 P, 110], of the pairs and of their mirror images
+    move: Floats  # [2 P, 956]
+    first: npt.NDArray[np.intp]  # [P], of which photos
+    second: npt.NDArray[np.intp]
 
 
 def solve(settings: MoverSettings, faces: CloseUps) -> Networks:
@@ -114,20 +123,16 @@ def solve(settings: MoverSettings, faces: CloseUps) -> Networks:
     prior = _prior()
     x, y = pairs.change, pairs.move - pairs.change @ prior
     solved = prior + np.linalg.solve(x.T @ x + settings.ridge * np.eye(FEATURES), x.T @ y)
-    solved[-_NAMES:], targets = _named(settings, faces, frontal, solved)
+    solved[-_NAMES:], targets = _named(settings, faces, frontal, yaw, solved)
     network, near = Mover(), np.abs(yaw) < _FRONTAL
-    gap = frontal[near, 14, 1] - frontal[near, 13, 1]
-    eye = frontal[near][:, list(LEFT_EYE)]
-    height = (eye[:, :8:-1, 1] - eye[:, 1:8, 1]).mean(1)
-    opening = np.log(np.clip(height / np.ptp(eye[..., 0], axis=1), 0.02, None))
+    gap = _regressed(faces.blendshapes[near], frontal[near, 14, 1] - frontal[near, 13, 1], _MOUTH)
+    lids = _lids(pairs, _openings(frontal))
     with torch.no_grad():
         network.moves.copy_(torch.from_numpy(solved.astype(np.float32)))
-        network.get_buffer("gap").copy_(_regressed(faces.blendshapes[near], gap, _MOUTH))
-        lids = {f"{name}Left": sign for name, sign in _LIDS.items()}
-        blend, wide = faces.blendshapes[near], _widened()
-        network.get_buffer("lids").copy_(_regressed(blend, opening - wide * blend[:, _WIDE], lids))
-        network.get_buffer("lids")[_WIDE] = wide
         network.get_buffer("targets").copy_(torch.from_numpy(targets))
+        for name, fitted, opening in (("gap", gap, _gap_of), ("lids", lids, _left_lids_of)):
+            added = _opened_by_name(solved, targets, fitted, opening)
+            network.get_buffer(name).copy_(torch.from_numpy(np.append(fitted, added)))
     return {"mover": network}
 
 
@@ -182,60 +187,182 @@ def _pairs(
         changes.append(np.concatenate([change, np.zeros((len(change), _NAMES))], 1))
         shifts.append((points[two] - points[one]) * (sign, 1))
     move = np.concatenate(shifts).reshape(-1, LANDMARKS * 2)
-    return _Pairs(np.concatenate(changes).astype(np.float64), move.astype(np.float64))
+    return _Pairs(np.concatenate(changes).astype(np.float64), move.astype(np.float64), one, two)
+
+
+def _openings(frontal: FloatArray) -> FloatArray:
+    """The logarithm of each eye's opening over its width, left and right, [N, 2]."""
+    both = []
+    for eye in (LEFT_EYE, RIGHT_EYE):
+        outline = frontal[:, list(eye)]
+        height = (outline[:, :8:-1, 1] - outline[:, 1:8, 1]).mean(1)
+        both.append(np.log(np.clip(height / np.ptp(outline[..., 0], axis=1), 0.02, None)))
+    return np.stack(both, 1)
+
+
+def _gap_of(points: FloatArray) -> float:
+    """The height of a mouth's opening."""
+    return float(points[14, 1] - points[13, 1])
+
+
+def _left_lids_of(points: FloatArray) -> float:
+    """The logarithm of the left eye's opening over its width."""
+    return float(_openings(points[None])[0, 0])
+
+
+def _opened_by_name(
+    solved: Floats, targets: FloatArray, fitted: Floats, opening: Callable[[FloatArray], float]
+) -> Floats:
+    """What each name adds to an opening of the mean face that its blendshapes do not, [6]."""
+    known = {n: t for n, t in zip(EXPRESSIONS, targets, strict=True) if t.any()}
+    points, added = np.asarray(mean_3d()[:, :2], np.float32), np.zeros(_NAMES)
+    for e, name in enumerate(EXPRESSIONS[1:]):
+        if name in known:
+            goal = np.where(belonging(name, known), known[name], targets[0])
+            change = np.append(features(goal) - features(targets[0]), np.eye(_NAMES)[e])
+            moved = np.asarray(points + (change @ solved).reshape(LANDMARKS, 2), np.float32)
+            told = change[: 2 * len(BLENDSHAPES)] @ fitted[:-1]
+            added[e] = opening(moved) - opening(points) - told
+    return added
+
+
+def _lids(pairs: _Pairs, openings: FloatArray) -> Floats:
+    """How blendshapes change the logarithm of the left eye's opening, [105], the last one 0.
+
+    Of pairs of photos of one person: read of different people, scores say of which eyes are narrow.
+    """
+    moved = openings[pairs.second] - openings[pairs.first]
+    change, wide = pairs.change[:, : 2 * len(BLENDSHAPES)], _widened()
+    # a mirror image's left eye is the right one
+    values = moved.T.ravel() - wide * change[:, _WIDE]
+    signs = {f"{name}Left": sign for name, sign in _LIDS.items()}
+    result = _ridge(change, values, signs, constant=False)
+    result[_WIDE] = wide
+    return result
 
 
 def _named(
-    settings: MoverSettings, faces: CloseUps, frontal: FloatArray, solved: Floats
+    settings: MoverSettings, faces: CloseUps, frontal: FloatArray, yaw: FloatArray, solved: Floats
 ) -> tuple[Floats, FloatArray]:
     """What each expression's name adds, [6, 956], and the targets of expressions, [7, 52].
 
-    Of the photos that show an expression only the strongest count: those whose blendshapes went
-    farthest from neutral along the mean of all. The target is the mean of their blendshapes; the
-    name adds what these do not explain, such as brows that scores of photos hardly tell of. Both
-    are made alike on both sides. Posed expressions are fainter than people expect of their names,
-    so all but happy go `emphasis` times as far.
+    Of the photos that show an expression only the most typical count (`_typical`). The target is
+    the mean of their blendshapes; the name adds what these do not explain, such as brows that
+    scores of photos hardly tell of, so that a neutral face moves as these people did on average.
+    Both are made alike on both sides, and go as many times as far as the settings say.
     """
     chosen = [s for s in settings.named.split(",") if s] or sorted(set(map(str, faces.sources)))
     order, swapped = mirrored_landmarks(), mirrored_blendshapes()
-    labelled = np.isin(faces.sources, chosen) & (faces.expressions >= 0)
-    neutral = labelled & (faces.expressions == 0)
+    labelled = np.isin(faces.sources, chosen) & (faces.expressions >= 0) & (np.abs(yaw) < _FRONTAL)
     gaze = np.array([n.startswith("eyeLook") for n in BLENDSHAPES])
     # scores of photos read a stretched mouth as a smile, which is happy's alone
     smile = np.array([n.startswith("mouthSmile") for n in BLENDSHAPES])
     targets = np.zeros((len(EXPRESSIONS), len(BLENDSHAPES)), np.float32)
-    targets[0] = faces.blendshapes[neutral].mean(0)
-    added = np.zeros((_NAMES, LANDMARKS * 2))
-    shown: dict[int, npt.NDArray[np.intp]] = {}
-    for e in range(1, len(EXPRESSIONS)):
-        rows = np.flatnonzero(labelled & (faces.expressions == e))
-        if len(rows):
-            left_out = gaze if EXPRESSIONS[e] == "happy" else gaze | smile
-            change = np.where(left_out, 0, faces.blendshapes[rows] - targets[0])
-            along = change @ change.mean(0)
-            shown[e] = rows[along >= np.quantile(along, 1 - settings.strongest)]
-            blend = faces.blendshapes[shown[e]].mean(0)
-            targets[e] = np.where(left_out, targets[0], (blend + blend[swapped]) / 2)
+    targets[0] = faces.blendshapes[labelled & (faces.expressions == 0)].mean(0)
     targets[0] = (targets[0] + targets[0][swapped]) / 2
+    rows, moved = _from_neutral(faces, frontal, labelled)
+    typical = _typical(faces.subjects[rows], faces.expressions[rows], moved, settings.typical)
+    for e, places in typical.items():
+        left_out = gaze if EXPRESSIONS[e] == "happy" else gaze | smile
+        blend = faces.blendshapes[rows[places]].mean(0)
+        far = _emphasis(settings, e)
+        change = far * ((blend + blend[swapped]) / 2 - targets[0])
+        targets[e] = np.clip(targets[0] + np.where(left_out, 0, change), 0, 1)
     targets[:, gaze] = 0
-    known = {EXPRESSIONS[e]: targets[e] for e in (0, *shown)}
-    for e, rows in shown.items():
-        own, moves = belonging(EXPRESSIONS[e], known), []
-        for i in rows:
-            rest = neutral & (faces.subjects == faces.subjects[i])
-            if rest.any():
-                base = faces.blendshapes[rest].mean(0)
-                change = features(np.where(own, faces.blendshapes[i], base)) - features(base)
-                whole = (frontal[i] - frontal[rest].mean(0)).ravel()
-                moves.append(whole - change @ solved[: 2 * len(BLENDSHAPES)])
-        if moves:
-            mean = np.mean(moves, 0).reshape(LANDMARKS, 2)
-            added[e - 1] = ((mean + mean[order] * (-1, 1)) / 2).ravel()
-        if EXPRESSIONS[e] != "happy":
-            far = targets[0] + settings.emphasis * (targets[e] - targets[0])
-            targets[e] = np.clip(far, 0, 1)
-            added[e - 1] *= settings.emphasis
+    known = {EXPRESSIONS[e]: targets[e] for e in (0, *typical)}
+    added = np.zeros((_NAMES, LANDMARKS * 2))
+    for e, places in typical.items():
+        goal = np.where(belonging(EXPRESSIONS[e], known), targets[e], targets[0])
+        explained = (features(goal) - features(targets[0])) @ solved[: 2 * len(BLENDSHAPES)]
+        far = _emphasis(settings, e)
+        mean = far * moved[places].mean(0)
+        alike = (mean + mean[order] * (-1, 1)) / 2
+        added[e - 1] = alike.ravel() - explained
     return added, targets
+
+
+def _emphasis(settings: MoverSettings, e: int) -> float:
+    return settings.emphasis_happy if EXPRESSIONS[e] == "happy" else settings.emphasis
+
+
+def _from_neutral(
+    faces: CloseUps, frontal: FloatArray, labelled: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """The photos that show an expression, and how their landmarks lie from the same person's
+    neutral face, [N, 478, 2].
+
+    Of who has no neutral photo it is guessed: the mean of that person's expressions, less what
+    expressions move on average.
+    """
+    people: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for i in np.flatnonzero(labelled):
+        people[str(faces.sources[i]), str(faces.subjects[i])].append(int(i))
+    rows: list[int] = []
+    moved: list[FloatArray] = []
+    unsure: list[list[int]] = []
+    for group in people.values():
+        shown = [i for i in group if faces.expressions[i] > 0]
+        rest = [i for i in group if faces.expressions[i] == 0]
+        if rest:
+            rows += shown
+            moved += [frontal[i] - frontal[rest].mean(0) for i in shown]
+        elif len(set(faces.expressions[shown])) == _NAMES:
+            unsure.append(shown)
+    if not rows:
+        return np.zeros(0, np.intp), np.zeros((0, LANDMARKS, 2), np.float32)
+    expressions = faces.expressions[rows]
+    means = [
+        np.mean([m for m, k in zip(moved, expressions, strict=True) if k == e], 0)
+        for e in sorted(set(expressions))
+    ]
+    for shown in unsure:
+        rest_of = frontal[shown].mean(0) - np.mean(means, 0)
+        rows += shown
+        moved += [frontal[i] - rest_of for i in shown]
+    return np.array(rows, np.intp), np.array(moved, np.float32)
+
+
+def _typical(
+    subjects: npt.NDArray[np.str_],
+    expressions: npt.NDArray[np.int8],
+    moved: FloatArray,
+    count: int,
+) -> dict[int, npt.NDArray[np.intp]]:
+    """Of each expression a group of photos that look alike and are surely told from all others.
+
+    A linear classifier tells them by how landmarks moved, in the space of their principal
+    components; all expressions count alike. People show an expression in more than one way, and
+    the mean of different ways is fainter than any: so it is photos near to each other.
+
+    Args:
+        subjects: str [N], the people.
+        expressions: int8 [N], places in EXPRESSIONS.
+        moved: float [N, 478, 2].
+        count: photos of each expression that are taken, of as many people.
+    """
+    if not len(moved):
+        return {}
+    flat = moved.reshape(len(moved), -1).astype(np.float64) / _UNIT
+    left, sizes, _ = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    parts = min(_PARTS, len(sizes))
+    x = np.column_stack([left[:, :parts] * sizes[:parts], np.ones(len(flat))])
+    names = np.eye(len(EXPRESSIONS))[expressions]
+    weight = (1 / names.sum(0).clip(1))[expressions][:, None]
+    system = (x * weight).T @ x + 1e-3 * np.eye(parts + 1)
+    scores = x @ np.linalg.solve(system, (x * weight).T @ names)
+    found = {}
+    for e in sorted(set(expressions.tolist())):
+        own = np.flatnonzero(expressions == e)
+        sure = scores[own, e] - np.delete(scores[own], e, 1).max(1)
+        surest = own[np.argsort(-sure)[: max(1, round(_SURE * len(own)))]]
+        some = surest[np.sort(np.unique(subjects[surest], return_index=True)[1])]
+        away = np.linalg.norm(x[some, None] - x[None, some], axis=-1)
+        groups = some[np.argsort(away, 1)[:, :count]]  # each with its nearest
+        told, size = scores[groups].mean(1), np.linalg.norm(flat[groups].mean(1), axis=1)
+        # the surest are caricatures: the square root of how far they go is taken back
+        sure = (told[:, e] - np.delete(told, e, 1).max(1)) / np.sqrt(size)
+        found[int(e)] = groups[np.argmax(sure)]
+    return found
 
 
 def _prior() -> Floats:
@@ -258,30 +385,36 @@ def _widened() -> float:
     return float(np.log(after / before))
 
 
-def _regressed(blendshapes: FloatArray, values: FloatArray, names: Mapping[str, int]) -> Tensor:
-    """A ridge regression on the features of some blendshapes and a constant, [105].
+def _regressed(blendshapes: FloatArray, values: FloatArray, names: Mapping[str, int]) -> Floats:
+    """A ridge regression of values on the features of some blendshapes and a constant, [105]; see
+    `_ridge`."""
+    return _ridge(features(blendshapes), values, names, constant=True)
 
-    names: how the blendshapes begin, and the sign that their coefficients must have, 0 for any. A
-    coefficient with the wrong sign is left out.
+
+def _ridge(x: FloatArray | Floats, values: Any, names: Mapping[str, int], constant: bool) -> Floats:
+    """A ridge regression on the features of some blendshapes, [105], the last one a constant.
+
+    x: features, [N, 104]. names: how the blendshapes begin, and the sign that their coefficients
+    must have, 0 for any. A coefficient with the wrong sign is left out.
     """
     signs = np.zeros(2 * len(BLENDSHAPES) + 1)
-    columns = [2 * len(BLENDSHAPES)]
+    columns = [2 * len(BLENDSHAPES)] if constant else []
     for i, name in enumerate(BLENDSHAPES):
         for beginning in (b for b in names if name.startswith(b)):
             columns += [i, i + len(BLENDSHAPES)]
             signs[[i, i + len(BLENDSHAPES)]] = names[beginning]
-    all_ = np.concatenate([features(blendshapes), np.ones((len(values), 1))], 1)
+    all_ = np.concatenate([x, np.ones((len(values), 1))], 1)
     while True:
-        x, penalty = all_[:, columns].astype(np.float64), np.eye(len(columns))
-        penalty[0, 0] = 0  # the constant is free
-        solved = np.linalg.solve(x.T @ x + penalty, x.T @ values)
+        some, penalty = all_[:, columns].astype(np.float64), np.eye(len(columns))
+        penalty[0, 0] = 0 if constant else 1  # a constant is free
+        solved = np.linalg.solve(some.T @ some + penalty, some.T @ values)
         wrong = solved * signs[columns] < 0
         if not wrong.any():
             break
         columns = [c for c, out in zip(columns, wrong, strict=True) if not out]
     result = np.zeros(2 * len(BLENDSHAPES) + 1)
     result[columns] = solved
-    return torch.from_numpy(result.astype(np.float32))
+    return result
 
 
 class MoverGraph(Graph):

@@ -1,0 +1,104 @@
+"""Shade: the light on moved skin, as folds come and go with an expression.
+
+A network sees the face after it was moved and says what its light is to be multiplied by, so that
+folds leave where this photo has them (`facepaint.lab.methods.shade`). Light as a ratio that keeps a
+photo's own grain is the idea of Liu, Shan & Zhang (2001), "Expressive expression mapping with ratio
+images".
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facepaint import align
+from facepaint.composite import enlarge, is_grey, touched
+from facepaint.editing.mover import features
+from facepaint.editing.windows import EYES, MOUTH, filled
+from facepaint.face import FACE_OVAL, LEFT_BROW, RIGHT_BROW, FloatArray
+from facepaint.models import Model
+
+Pixels = npt.NDArray[np.uint8]
+_UNLIT = 1e-3  # a gain's logarithm that changes nothing
+# Landmarks of what moves against the skin beside it, whose edges are no light.
+_NOSTRILS = (48, 115, 220, 45, 4, 275, 440, 344, 278, 294, 327, 326, 2, 97, 98, 64)
+# Crop units: how far within the face's outline skin begins, its soft edge, and the room that is
+# left around lips and lids, brows, and nostrils.
+_RIM, _SOFT = 0.04, 0.015
+_ROOM_OF_PARTS, _ROOM_OF_BROWS, _ROOM_OF_NOSTRILS = 0.02, 0.012, 0.006
+
+
+def skin(points: FloatArray, size: int) -> FloatArray:
+    """Where a face is skin, without what moves against it.
+
+    Args:
+        points: float [478, 2], landmarks in crop units.
+        size: pixels a side of the result.
+
+    Returns:
+        float32 [size, size], 0 to 1, with soft edges.
+    """
+    inside = cv2.erode(filled(points[list(FACE_OVAL)], size), _disc(_RIM * size))
+    others = np.zeros((size, size), np.float32)
+    for outline, room in (
+        *((part.outer, _ROOM_OF_PARTS) for part in (MOUTH, *EYES)),
+        *((brow, _ROOM_OF_BROWS) for brow in (RIGHT_BROW, LEFT_BROW)),
+        (_NOSTRILS, _ROOM_OF_NOSTRILS),
+    ):
+        hull = np.asarray(cv2.convexHull(points[list(outline)])[:, 0], np.float32)
+        others = np.maximum(others, cv2.dilate(filled(hull, size), _disc(room * size)))
+    soft = cv2.GaussianBlur(inside, (0, 0), _SOFT * size)
+    kept = soft * (1 - cv2.GaussianBlur(others, (0, 0), _SOFT * size / 2))
+    return np.asarray(kept, np.float32)
+
+
+def told_change(have: FloatArray, want: FloatArray, name: FloatArray) -> FloatArray:
+    """What the network is told of a change: features of blendshapes and the name, float32 [110].
+
+    Args:
+        have: float [52], the face's blendshapes, 0 to 1.
+        want: float [52], those it is to have.
+        name: float [7], how far each of EXPRESSIONS is asked for by name.
+    """
+    change = features(want) - features(have)
+    return np.concatenate([change, name[1:]]).astype(np.float32)
+
+
+def shade(
+    pixels: Pixels,
+    frame: FloatArray,
+    points: FloatArray,
+    told: FloatArray,
+    network: Model,
+    mask: FloatArray,
+) -> None:
+    """Give a face's moved skin its new light, in place.
+
+    Args:
+        pixels: the photo, uint8 [H, W, 3] RGB, its face moved.
+        frame: float [2, 3], from crop units to the photo's pixels.
+        points: float [478, 2], landmarks after the move, crop units.
+        told: float [110], see `told_change`.
+        network: "shade".
+        mask: float [S, S] over the crop, 0 to 1: where the photo may change.
+    """
+    rows, columns = touched(frame, mask, pixels.shape)
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return
+    size = network.card["window"]
+    seen = align.crop(pixels, frame, size)
+    where = skin(points, size)
+    gain = network(crops=seen[None], skin=where[None], told=told[None])["gain"][0]
+    over = cv2.resize(mask, (size, size), interpolation=cv2.INTER_LINEAR) * where
+    if is_grey(seen):
+        gain = np.broadcast_to(gain.mean(-1, keepdims=True), gain.shape)
+    large = enlarge(np.asarray(gain * over[..., None], np.float32), frame, rows, columns)
+    part = pixels[rows, columns]
+    lit = cv2.multiply(part, cv2.exp(large), dtype=cv2.CV_8U)
+    np.copyto(part, lit, where=(np.abs(large) > _UNLIT).any(-1, keepdims=True))
+
+
+def _disc(radius: float) -> Pixels:
+    side = 2 * round(radius) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
