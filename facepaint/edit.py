@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from facepaint.errors import EditError
-from facepaint.names import BLENDSHAPES, EXPRESSIONS, PAIRS, REGIONS
+from facepaint.names import BLENDSHAPES, EXPRESSIONS, LOOKS, PAIRS, REGIONS
 
 if TYPE_CHECKING:
     from facepaint.face import Face
@@ -24,13 +24,14 @@ def _asked(help: str, metavar: str, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class Edit:
-    """What to give a face: an expression, single muscles, or both; or another face's expression.
+    """What to give a face: an expression, a gaze, single muscles; or another face's expression.
 
     to: one of EXPRESSIONS. strength: 0 leaves the face as it is, 1 gives all that is asked, up to
     1.5 exaggerates. set: blendshapes by name, or by the short name of a pair (mouthSmile), each 0
     to 1; the rest stays as it is or as `to` or `like` say. like: a face whose blendshapes are
-    taken, not together with `to`. regions: the only parts that may change, of REGIONS; () for the
-    whole face. Raises EditError for anything else.
+    taken, not together with `to`. look: where the eyes look, one of LOOKS; None leaves them as they
+    are; an eye whose eyeLook… is in `set` looks as that says. regions: the only parts that may
+    change, of REGIONS; () for the whole face. Raises EditError for anything else.
     """
 
     to: str | None = _asked("neutral, happy, sad, angry, …", "EXPRESSION", default=None)
@@ -48,17 +49,24 @@ class Edit:
         "PHOTO[#N]",
         default=None,
     )
+    look: str | None = _asked(
+        "camera turns the eyes to whoever looks at the photo.", "WHERE", default=None
+    )
     regions: tuple[str, ...] = _asked(
         f"Only this part: {', '.join(REGIONS)}; may be repeated.", "PART", default=()
     )
 
     def __post_init__(self) -> None:
-        if self.to is None and self.like is None and not self.set:
-            raise EditError("nothing is asked of the face: give an expression (to), set or like")
+        if self.to is None and self.like is None and not self.set and self.look is None:
+            raise EditError(
+                "nothing is asked of the face: give an expression (to), set, like or look"
+            )
         if self.to is not None and self.like is not None:
             raise EditError("to and like contradict each other: give one of them")
         if self.to is not None and self.to not in EXPRESSIONS:
             raise EditError(unknown("expression", self.to, EXPRESSIONS))
+        if self.look is not None and self.look not in LOOKS:
+            raise EditError(unknown("look", self.look, LOOKS))
         if not 0 <= self.strength <= STRONGEST:  # also false for NaN
             raise EditError(f"strength {self.strength:g} is outside 0 to {STRONGEST:g}")
         for region in self.regions:
@@ -67,7 +75,8 @@ class Edit:
         object.__setattr__(self, "set", _singles(self.set))
 
     def __hash__(self) -> int:
-        return hash((self.to, self.strength, tuple(self.set.items()), self.like, self.regions))
+        muscles = tuple(self.set.items())
+        return hash((self.to, self.strength, muscles, self.like, self.look, self.regions))
 
 
 def _singles(asked: Mapping[str, float]) -> dict[str, float]:

@@ -58,12 +58,14 @@ class MarkedFace:
     strength: float = 1.0
     set: tuple[tuple[str, float], ...] = ()
     like: bool = False
+    look: str | None = None
     regions: tuple[str, ...] = ()
     box: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
         words = [self.to] if self.to else []
         words += ["the expression of another face"] if self.like else []
+        words += [f"eyes to the {self.look}"] if self.look else []
         words += [f"{name} {value:g}" for name, value in self.set]
         words += [f"strength {self.strength:g}"]
         words += [f"only {' and '.join(self.regions)}"] if self.regions else []
@@ -96,9 +98,8 @@ def _marked_face(face: Face, edit: Edit) -> MarkedFace:
 def marked_person(index: int, edit: Edit) -> MarkedFace:
     """What was asked of one person of a film, who has no place that stays."""
     like = edit.like is not None
-    return MarkedFace(
-        index, edit.to, edit.strength, tuple(sorted(edit.set.items())), like, edit.regions
-    )
+    muscles = tuple(sorted(edit.set.items()))
+    return MarkedFace(index, edit.to, edit.strength, muscles, like, edit.look, edit.regions)
 
 
 # --- writing
@@ -192,6 +193,7 @@ def _face_values(face: MarkedFace) -> dict[str, str]:
         "Strength": f"{face.strength:g}",
         "Set": " ".join(f"{name}={value:g}" for name, value in face.set),
         "Like": "another face" if face.like else "",
+        "Look": face.look or "",
         "Regions": " ".join(face.regions),
         "Box": " ".join(map(str, face.box or ())),
     }
@@ -270,6 +272,7 @@ def _face(fields: _Fields) -> MarkedFace | None:
             float(_text(fields, "Strength") or MarkedFace.strength),
             tuple((name, float(value)) for name, _, value in pairs),
             bool(_text(fields, "Like")),
+            _text(fields, "Look") or None,
             tuple(_text(fields, "Regions").split()),
             box or None,
         )

@@ -34,6 +34,10 @@ class Method(Protocol):
     """What repaints a face."""
 
     @property
+    def turns_eyes(self) -> bool:
+        """Whether `look` can be asked of it."""
+
+    @property
     def networks(self) -> dict[str, Model]:
         """The networks that take part, by name."""
 
@@ -74,6 +78,8 @@ class Method(Protocol):
 class StrokesMethod:
     """A method that answers a crop with strokes, which are composited onto the photo."""
 
+    turns_eyes = False
+
     def __init__(self, name: str, folder: Path) -> None:
         self._name, self._model = name, open_model(name, folder)
 
@@ -98,6 +104,7 @@ class StrokesMethod:
 
     def paint(self, pixels: Pixels, face: Face, edit: Edit) -> bool:
         """As of `Method`."""
+        self._refuse_look(edit)
         frame = align.align(face.landmarks)
         crop = align.crop(pixels, frame)
         strokes = self(crop, face, edit)
@@ -108,6 +115,12 @@ class StrokesMethod:
             mask = mask * region_mask(face, frame, edit.regions)
         composite(pixels, frame, strokes, mask, crop=crop)
         return True
+
+    def _refuse_look(self, edit: Edit) -> None:
+        if edit.look is not None:
+            raise EditError(
+                f"{self._name} cannot turn the eyes; the method repaint can, with what ships"
+            )
 
 
 def known_to(method: Method) -> tuple[str, ...]:
@@ -152,6 +165,7 @@ class PainterNetwork(StrokesMethod):
         return face.blendshapes + change(edit, face, self._targets)
 
     def _check(self, edit: Edit) -> None:
+        self._refuse_look(edit)
         if edit.to is not None and edit.to not in self._targets:
             raise EditError(
                 f"these weights make a face {' or '.join(known_to(self))}, not {edit.to}"

@@ -45,4 +45,6 @@ REGIONS = {
     "lower": ("mouth", "jaw", "cheekPuff"),
 }
 
+LOOKS = ("camera",)  # where an edit can turn the eyes
+
 DEFAULT_METHOD = "repaint"

@@ -100,6 +100,7 @@ class Painter:
         strength: float = ...,
         set: Mapping[str, float] | None = ...,
         like: Face | Source | None = ...,
+        look: str | None = ...,
         regions: Sequence[str] = ...,
         faces: Chosen = ...,
         detector: str | Detector | None = ...,
@@ -115,6 +116,7 @@ class Painter:
         strength: float = ...,
         set: Mapping[str, float] | None = ...,
         like: Face | Source | None = ...,
+        look: str | None = ...,
         regions: Sequence[str] = ...,
         faces: Chosen = ...,
         detector: str | Detector | None = ...,
@@ -129,6 +131,7 @@ class Painter:
         strength: float = Edit.strength,
         set: Mapping[str, float] | None = None,
         like: Face | Source | None = None,
+        look: str | None = Edit.look,
         regions: Sequence[str] = Edit.regions,
         faces: Chosen = None,
         detector: str | Detector | None = None,
@@ -139,21 +142,22 @@ class Painter:
         image: bytes, PIL image, uint8 array or Photo, and the same comes back (bytes in the same
         format); for a path or a file, a Photo. It is not changed. What comes back is marked, but
         for an array, which cannot say what was done to it.
-        to, strength, set, like, regions: what is asked, as of `Edit`; `like` may also be a photo,
-        whose first face is taken. faces: indices as `faces` numbers them, None for all, or a dict
-        from index to the `Edit` of that face. detector, progress: as of `faces` and `repaint`.
+        to, strength, set, like, look, regions: what is asked, as of `Edit`; `like` may also be a
+        photo, whose first face is taken. faces: indices as `faces` numbers them, None for all, or
+        a dict from index to the `Edit` of that face. detector, progress: as of `faces` and
+        `repaint`.
         Raises PhotoError, NoFaceError or EditError.
         """
         if isinstance(faces, Mapping):
-            if to is not None or set or like is not None or regions:
+            if to is not None or set or like is not None or look is not None or regions:
                 raise EditError(
-                    "faces says what each face is asked; leave out to, set, like, regions"
+                    "faces says what each face is asked; leave out to, set, like, look, regions"
                 )
             each = dict(faces)
         else:
             if like is not None and not isinstance(like, Face):
                 like = self.face_of(like)
-            each, common = {}, Edit(to, strength, set or {}, like, tuple(regions))
+            each, common = {}, Edit(to, strength, set or {}, like, look, tuple(regions))
         photo = Photo.read(image)
         found = self.faces(photo, detector)
         if not found:

@@ -292,7 +292,7 @@ def check_manifest(data: bytes) -> None:
 def edits() -> list[bytes]:
     asked: list[dict[str, Any]] = [
         {"to": "happy", "strength": 0.5, "regions": ["mouth"], "faces": [0, 1], "format": "png"},
-        {"set": {"mouthSmile": 0.5, "jawOpen": 1}, "like": 1},
+        {"set": {"mouthSmile": 0.5, "jawOpen": 1}, "like": 1, "look": "camera"},
         {"faces": {"0": {"to": "sad"}, "2": {"set": {"jawOpen": 0.1}, "strength": 1.5}}},
     ]
     return [json.dumps(one).encode() for one in asked]
@@ -328,7 +328,7 @@ def arguments() -> list[bytes]:
     lines = (
         "a.jpg b.png --to happy --strength 0.5 --face 0 --face 2:sad@0.6 --region mouth",
         "a.jpg --set mouthSmile=.6 --set browInnerUp=1 --no-mark --method painter",
-        "a.jpg --like other.jpg#1 --overwrite --detector scan --face 1@1.5",
+        "a.jpg --like other.jpg#1 --look camera --overwrite --detector scan --face 1@1.5",
     )
     return [line.encode() for line in lines]
 
@@ -346,7 +346,7 @@ def check_arguments(data: bytes) -> None:
         except (click.ClickException, click.exceptions.Exit):
             return
         each = dict(options.each_face(asked["faces"]))
-        fields = ("to", "strength", "set", "like", "regions")
+        fields = ("to", "strength", "set", "like", "look", "regions")
         common = options.common({name: asked[name] for name in fields}, each)
         assert options.word(common, each)
         if asked["like"]:

@@ -80,6 +80,10 @@ def test_every_control_does_what_the_library_does(photo: Path) -> None:
         (["--face", "0:sad@0.5"], facepaint.Edit("sad", 0.5)),
         (["--to", "happy", "--face", "0@0.5"], facepaint.Edit("happy", 0.5)),
         (["--like", str(photo)], facepaint.Edit(like=face)),
+        (
+            ["--look", "camera", "--set", "eyeLookUpLeft=.9"],
+            facepaint.Edit(set={"eyeLookUpLeft": 0.9}, look="camera"),
+        ),
     ]
     for flags, edit in cases:
         assert run("edit", photo, out, *flags, "--overwrite").returncode == 0, flags

@@ -187,6 +187,8 @@ def test_regions_hold_prototypes_too() -> None:
         ),
         ({"to": "happy", "regions": ("mout",)}, "did you mean mouth"),
         ({"to": "happy", "like": a_face()}, "contradict"),
+        ({"look": "up"}, "unknown look 'up'; there are camera"),
+        ({"to": "happy", "look": "camrea"}, "did you mean camera"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(asked: dict[str, object], said: str) -> None:

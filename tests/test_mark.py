@@ -27,7 +27,8 @@ from facepaint.photo import Metadata, Photo
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 MODELS = (("painter", "ab" * 32), ("reader", "cd" * 32))
-FACE = MarkedFace(2, "happy", 0.8, (("jawOpen", 0.3),), True, ("mouth", "eyes"), (1, 2, 30, 40))
+REGIONS = ("mouth", "eyes")
+FACE = MarkedFace(2, "happy", 0.8, (("jawOpen", 0.3),), True, "camera", REGIONS, (1, 2, 30, 40))
 MARK = Mark((FACE, MarkedFace(5, None, 1.5)), MODELS)
 RDF, DC = xmp.RDF, "http://purl.org/dc/elements/1.1/"
 IPTC = mark.PREFIXES["Iptc4xmpExt"]

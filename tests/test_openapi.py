@@ -42,6 +42,7 @@ one_edit = st.fixed_dictionaries(
         "strength": numbers,
         "set": st.dictionaries(muscles, numbers, max_size=3),
         "like": st.sampled_from([0, 1, -1, None]),
+        "look": st.sampled_from(["camera", "up", None]),
         "regions": st.lists(st.sampled_from(["mouth", "eyes", "nose"]), max_size=3),
     },
 )

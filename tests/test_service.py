@@ -422,6 +422,8 @@ def test_the_words_do_what_the_page_does(
     each = empty.asked([0], "to", "happy", 0).asked([1], "to", "sad", 1)
     drafts = [
         both,
+        empty.asked([0], "look", "camera", 0),
+        both.asked([0, 1], "look", "camera", 1),
         empty.asked([1], "to", "neutral", 0).asked([1], "strength", 0.6, 1),
         each.asked([0], "strength", 0.25, 2),
         empty.moved([0], "mouthSmile", "both", 0.1, 0).moved([0], "browDown", "Left", 0.5, 1),

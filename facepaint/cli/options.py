@@ -114,7 +114,9 @@ def word(common: dict[str, Any], each: dict[int, dict[str, Any]]) -> str:
     words = {own.get("to", common.get("to")) for own in each.values()} or {common.get("to")}
     if len(words) == 1 and None not in words:
         return str(words.pop())
-    return "like" if "like" in common and words == {None} else "edited"
+    if words == {None}:
+        return next((name for name in ("like", "look") if name in common), "edited")
+    return "edited"
 
 
 def like(painter: Painter, text: str) -> Any:

@@ -17,6 +17,7 @@ from facepaint import align
 from facepaint.editing.thin_plate import thin_plate
 from facepaint.editing.windows import WINDOW, Part, filled, in_window
 from facepaint.face import FloatArray
+from facepaint.segment import smoothstep
 
 _GRID = 32  # places a side at which the warp is computed
 _SMOOTHING = 1e-4  # of the thin plate, in squared window sides: lips that meet do not fold it
@@ -25,6 +26,10 @@ _STRETCH_LIMIT = 3.0  # of the logarithm of an area's ratio
 # lips where a mouth opens, squeezed teeth where it closes.
 _TORN_FROM, _TORN_AT = 0.45, 0.9
 _SOFT = 1.0  # pixels: standard deviation of the iris' edge
+# Of an iris' radius: how far it turns within its lids for what it leaves behind to be unknown, not
+# at all up to the first and wholly from the second on; and where that ends.
+_TURNED = (0.2, 0.35)
+_LEFT_FROM, _LEFT_TO = 1.1, 1.3
 # Landmarks around a mouth and around the person's right eye that hold the skin beside it.
 _AROUND_MOUTH = (
     *(2, 98, 327, 97, 326, 164, 167, 393, 165, 391, 92, 322, 186, 410, 57, 287),
@@ -128,17 +133,30 @@ def _with_iris(
     eyes: tuple[FloatArray, FloatArray],
     part: Part,
 ) -> tuple[FloatArray, FloatArray]:
-    """An iris moves as a whole and stays round; what of it the lids hid is not known."""
+    """An iris moves as a whole and stays round; what of it the lids hid is not known, and neither
+    is what it leaves behind when the eye turns."""
     (old, old_radius), (new, new_radius) = (_disc(points, part) for points in eyes)
     size = len(place)
     distance = np.linalg.norm(place - new, axis=-1)
     inside = np.clip((new_radius - distance) * size / (2 * _SOFT) + 0.5, 0, 1)[..., None]
     carried = old + (place - new) * np.float32(old_radius / max(new_radius, 1e-6))
+    left_at = source[_nearest(place, new)]  # where the warp of the lids takes the new middle from
+    turned = float(np.linalg.norm(left_at - old)) / max(old_radius, 1e-6)
+    away = np.linalg.norm(source - old, axis=-1) / max(old_radius, 1e-6)
+    left = smoothstep(-away, -_LEFT_TO, -_LEFT_FROM) * smoothstep(np.array(turned), *_TURNED)
+    known = np.asarray(known * (1 - left), np.float32)
     opening = filled(eyes[0][list(part.outer)], size)
     x, y = cv2.split(np.asarray(carried * np.float32(size) - np.float32(0.5), np.float32))
     seen = cv2.remap(opening, x, y, cv2.INTER_LINEAR)
     known = np.asarray(known * (1 - inside[..., 0]) + seen * inside[..., 0], np.float32)
     return np.asarray(source * (1 - inside) + carried * inside, np.float32), known
+
+
+def _nearest(place: FloatArray, point: FloatArray) -> tuple[int, int]:
+    """The row and column of a point in window units, float [2], that may lie beyond the window."""
+    last = len(place) - 1
+    column, row = np.clip((point * (last + 1)).astype(int), 0, last)
+    return int(row), int(column)
 
 
 def _disc(points: FloatArray, part: Part) -> tuple[FloatArray, float]:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from facepaint import align
 from facepaint.align import CROP
 from facepaint.edit import Edit
+from facepaint.editing.gaze import turn
 from facepaint.editing.mover import Mover
-from facepaint.editing.plan import Plan, plan
+from facepaint.editing.plan import GAZE, Plan, plan
 from facepaint.editing.repaint import Change, repaint
 from facepaint.errors import EditError
 from facepaint.face import Face, FloatArray
@@ -27,6 +28,8 @@ _REDUCED_FROM, _REDUCED_TO = 45.0, 65.0  # degrees of yaw between which an edit 
 
 class MoveAndRepaint:
     """Moves a face's landmarks, warps the photo after them, and repaints eyes and mouth."""
+
+    turns_eyes = True
 
     def __init__(self, folder: Path) -> None:
         """Open the networks.
@@ -58,7 +61,7 @@ class MoveAndRepaint:
 
     def paint(self, pixels: npt.NDArray[np.uint8], face: Face, edit: Edit) -> bool:
         """As of `facepaint.methods.Method`."""
-        change = self.change(face, edit)
+        change = self.change(face, edit, pixels)
         if change is None:
             return False
         frame = align.align(face.landmarks)
@@ -67,8 +70,8 @@ class MoveAndRepaint:
             crop = align.crop(pixels, frame)
             seen = self._networks["visibility"](crops=crop[None])["visible"][0]
             mask = without_hidden(mask, change.points, seen, _RIM, _LEAST)
-        if edit.regions:
-            mask = mask * region_mask(face, frame, edit.regions)
+        if regions := edit.regions or (("eyes",) if _is_gaze_alone(change) else ()):
+            mask = mask * region_mask(face, frame, regions)
         repaint(pixels, frame, change, self._networks, mask)
         return True
 
@@ -76,12 +79,16 @@ class MoveAndRepaint:
         """As of `facepaint.methods.Method`."""
         return self._plan(face, edit).want
 
-    def change(self, face: Face, edit: Edit) -> Change | None:
+    def change(
+        self, face: Face, edit: Edit, pixels: npt.NDArray[np.uint8] | None = None
+    ) -> Change | None:
         """Say what is to become of a face.
 
         Args:
             face: as it was read.
             edit: what is asked of it.
+            pixels: the photo, uint8 [H, W, 3] RGB, in which eyes that are to turn are looked for;
+                None to believe the irises that were read.
 
         Returns:
             Landmarks and blendshapes as they are and as they are asked for; None where the face is
@@ -91,11 +98,16 @@ class MoveAndRepaint:
             EditError: if the weights do not know the expression.
         """
         asked = self._plan(face, edit)
-        points = align.apply(align.invert(align.align(face.landmarks)), face.landmarks)
+        frame = align.align(face.landmarks)
+        points = align.apply(align.invert(frame), face.landmarks)
         kept = _kept_at(abs(pose_of(points).yaw))
         if asked.asks_nothing or not kept:
             return None
-        moved = self._mover(points, *asked)
+        eyes = turn(edit, asked.have, asked.want, points, pixels, frame)
+        asked, points = Plan(eyes.have, eyes.want, asked.name), eyes.points
+        if asked.asks_nothing:
+            return None
+        moved = eyes.placed(self._mover(points, *asked))
         moved = np.asarray(points + kept * (moved - points), np.float32)
         return Change(points, moved, asked.have, asked.want, asked.name)
 
@@ -105,6 +117,11 @@ class MoveAndRepaint:
             known = " or ".join(n for n in EXPRESSIONS if n in targets)
             raise EditError(f"these weights make a face {known}, not {edit.to}")
         return plan(edit, face, targets)
+
+
+def _is_gaze_alone(change: Change) -> bool:
+    """Whether the eyes turn and nothing else is asked."""
+    return not change.name.any() and bool((change.want == change.have)[~GAZE].all())
 
 
 def _kept_at(yaw: float) -> float:

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint.edit import Edit
+from facepaint.editing.gaze import at_viewer, turned
 from facepaint.face import Face, FloatArray
 from facepaint.names import BLENDSHAPES, EXPRESSIONS, REGIONS
 
 Targets = Mapping[str, FloatArray]  # blendshapes [52] by the name of an expression
 
-# An expression leaves the gaze where it is.
-_GAZE = np.array([name.startswith("eyeLook") for name in BLENDSHAPES])
+# An expression leaves the gaze where it is, but for `look`.
+GAZE = np.array([name.startswith("eyeLook") for name in BLENDSHAPES])
 # A blendshape belongs to an expression that raises it by so much, and by this share of the largest
 # raise that any expression gives it.
 _RAISED_ABOVE, _OWN_ABOVE = 0.05, 0.5
@@ -51,6 +52,7 @@ def plan(edit: Edit, face: Face, targets: Targets) -> Plan:
     A named expression raises the blendshapes that belong to it to its target, and lowers all others
     to what a neutral face has of them. What belongs to it is never lowered: a wide smile is not
     made smaller by asking for happy. A face that shows the expression already is asked for nothing.
+    Where eyes look is planned by the head alone; `facepaint.editing.gaze.turn` sees the irises.
 
     Args:
         edit: what the user asks.
@@ -60,10 +62,12 @@ def plan(edit: Edit, face: Face, targets: Targets) -> Plan:
     have = face.blendshapes
     change, name = np.zeros_like(have), np.zeros(len(EXPRESSIONS), np.float32)
     if edit.like is not None:
-        change = np.where(_GAZE, 0, edit.like.blendshapes - have)
+        change = np.where(GAZE, 0, edit.like.blendshapes - have)
     elif edit.to is not None:
         change, amount = _towards(edit.to, have, targets)
         name[EXPRESSIONS.index(edit.to)] = amount
+    if edit.look is not None:
+        change = np.where(turned(edit), at_viewer(face.landmarks) - have, change)
     for muscle, value in edit.set.items():
         i = BLENDSHAPES.index(muscle)
         change[i] = value - have[i]
@@ -78,13 +82,13 @@ def plan(edit: Edit, face: Face, targets: Targets) -> Plan:
 def _towards(to: str, have: FloatArray, targets: Targets) -> tuple[FloatArray, float]:
     """The change that a named expression asks for, [52], and how much of its name, 0 to 1."""
     target, neutral = targets[to], targets["neutral"]
-    change = np.where(_GAZE, 0, target - have)
+    change = np.where(GAZE, 0, target - have)
     if to == "neutral":
         away = float(np.linalg.norm(change))
         amount = _ramp(away, _NEUTRAL_AT, _NEUTRAL_FROM)
         return np.asarray(change * amount, np.float32), amount
     raised, own = target - neutral, belonging(to, targets)
-    rest = np.where(_GAZE, 0, np.minimum(neutral - have, 0))
+    rest = np.where(GAZE, 0, np.minimum(neutral - have, 0))
     change = np.where(own, np.maximum(change, 0), rest)
     marks = np.where(own, raised, 0)
     reached = float((have - neutral) @ marks) / max(float(marks @ marks), 1e-6)
@@ -96,7 +100,7 @@ def belonging(to: str, targets: Targets) -> npt.NDArray[np.bool_]:
     """Which blendshapes belong to a named expression, bool [52]: those that it raises, and not much
     less than any other expression does."""
     neutral = targets["neutral"]
-    raised = np.where(_GAZE, 0, targets[to] - neutral)
+    raised = np.where(GAZE, 0, targets[to] - neutral)
     most = np.max([t - neutral for t in targets.values()], 0)
     return np.asarray((raised > _RAISED_ABOVE) & (raised > _OWN_ABOVE * most), np.bool_)
 

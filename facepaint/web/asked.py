@@ -13,7 +13,7 @@ from facepaint.change import choose
 from facepaint.edit import STRONGEST, Edit
 from facepaint.errors import EditError, NoFaceError
 from facepaint.face import Face
-from facepaint.names import BLENDSHAPES, EXPRESSIONS, PAIRS, REGIONS
+from facepaint.names import BLENDSHAPES, EXPRESSIONS, LOOKS, PAIRS, REGIONS
 from facepaint.painter import NO_FACE
 from facepaint.photo import FORMATS
 
@@ -22,6 +22,7 @@ _SHOWN: dict[str, dict[str, Any]] = {  # what the document says beside the type
     "strength": {"minimum": 0, "maximum": STRONGEST},
     "set": {"propertyNames": {"enum": [*PAIRS, *BLENDSHAPES[1:]]}},
     "like": {"description": "The number of a face in the picture that is sent as `like`."},
+    "look": {"enum": [None, *LOOKS]},
     "regions": {"items": {"type": "string", "enum": list(REGIONS)}},
 }
 

@@ -93,8 +93,8 @@ class Draft:
 
 
 def edit_of(wish: Wish) -> Edit | None:
-    """The edit of a wish; None where no expression, muscle or face is in it."""
-    if not any(wish.get(name) for name in ("to", "set", "like")):
+    """The edit of a wish; None where no expression, muscle, face or gaze is in it."""
+    if not any(wish.get(name) for name in ("to", "set", "like", "look")):
         return None
     values = dict(wish)
     if "like" in values:

@@ -20,7 +20,7 @@ from gradio.themes import Base, colors, sizes
 from facepaint.edit import STRONGEST, Edit
 from facepaint.errors import FacePaintError
 from facepaint.face import Face
-from facepaint.names import BLENDSHAPES, GROUPS, PAIRS, REGIONS
+from facepaint.names import BLENDSHAPES, GROUPS, LOOKS, PAIRS, REGIONS
 from facepaint.web import words
 from facepaint.web.draft import NOTHING, SIDES, Reference, level, muscles, value_of
 from facepaint.web.gate import Slots
@@ -180,6 +180,15 @@ class _Page:
                 [], label="Which face of it", visible=False, elem_id="like"
             )
 
+    def _lay_out_look(self, field: Field[Any]) -> None:
+        self._controls["look"] = gr.Radio(
+            [AS_IT_IS, *LOOKS],
+            value=AS_IT_IS,
+            label="Eyes look to",
+            visible=self._bench.painter.method.turns_eyes,
+            elem_id="look",
+        )
+
     def _lay_out_regions(self, field: Field[Any]) -> None:
         with gr.Accordion("Change only parts of the face", open=False):
             self._controls["regions"] = gr.CheckboxGroup(
@@ -232,6 +241,7 @@ class _Page:
             wish.get("to", AS_IT_IS) if "like" not in wish else None,
             value_of(wish, "strength"),
             gr.skip() if "like" in wish else gr.Radio(value=None),
+            wish.get("look", AS_IT_IS),
             list(wish.get("regions", ())),
         ]
         return settled + self._levels(opened, first, wish)
@@ -317,7 +327,7 @@ class _Page:
 
     def _understood(self, name: str, *given: Any) -> Any:
         """What a control says, as the value of Edit's field."""
-        if name == "to":
+        if name in ("to", "look"):
             return None if given[0] == AS_IT_IS else given[0]
         if name == "regions":
             return tuple(given[0])
@@ -352,10 +362,11 @@ _LAID_OUT: dict[str, Callable[[_Page, Field[Any]], None]] = {
     "strength": _Page._lay_out_strength,
     "set": _Page._lay_out_set,
     "like": _Page._lay_out_like,
+    "look": _Page._lay_out_look,
     "regions": _Page._lay_out_regions,
 }
 # Controls of one value each, and whether the other controls show something else after it.
-_REDRAWN = {"to": True, "strength": False, "like": True, "regions": True}
+_REDRAWN = {"to": True, "strength": False, "like": True, "look": True, "regions": True}
 
 
 def _names(faces: list[Face]) -> list[tuple[str, int]]:

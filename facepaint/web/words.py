@@ -95,6 +95,8 @@ def _others(wish: Wish) -> list[str]:
         words += ["--set", f"{name}={value:g}"]
     if "like" in wish:
         words += ["--like", _named(wish["like"])]
+    if "look" in wish:
+        words += ["--look", str(wish["look"])]
     for region in wish.get("regions", ()):
         words += ["--region", region]
     return words
@@ -118,6 +120,8 @@ def _literals(wish: Wish, like: str = "{}") -> list[tuple[str, str]]:
         found.append(("set", repr(paired(values["set"]))))
     if "like" in values:
         found.append(("like", _face_of(values["like"], like)))
+    if "look" in values:
+        found.append(("look", repr(values["look"])))
     if "regions" in values:
         found.append(("regions", repr(tuple(values["regions"]))))
     return found
