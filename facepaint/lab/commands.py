@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from facepaint.lab.data.named import cache_folder
 from facepaint.lab.data.named import faces as any_faces
 from facepaint.lab.data.split import SPLIT
 from facepaint.lab.export import export as export_run
-from facepaint.lab.export import write_card
+from facepaint.lab.export import with_card, write_card
 from facepaint.lab.features import VGG
 from facepaint.lab.graph import network_hash, networks_hash
 from facepaint.lab.measure.summary import as_text, parts
@@ -126,10 +125,8 @@ def adopt(model: str, weights: str, metrics: str | None = None) -> str:
         card = card | {"split": SPLIT, "measured": card_of_metrics(numbers)}
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.onnx"
-    if not (target.exists() and target.samefile(model)):
-        shutil.copyfile(model, target)
-    if card != opened.card:
-        write_card(target, card)
+    data = Path(model).read_bytes() if card == opened.card else with_card(Path(model), card)
+    write_whole(target, data)
     write_entry(folder, name, f"{name}.onnx")
     return name
 
@@ -213,6 +210,7 @@ class Evaluation:
         inception: File of Inception's weights.
         third: Folder of the third judge's weights; None to ask none.
         limit: Faces of each set.
+        changes: Settings by which the data of a network is read, as `key=value`.
     """
 
     model: str | None = None
@@ -225,6 +223,7 @@ class Evaluation:
     inception: str | None = None
     third: str | None = None
     limit: int = 40
+    changes: tuple[str, ...] = ()
 
 
 def _adopted(asked: Evaluation | Blind, folder: str) -> tuple[str, Path]:
@@ -419,7 +418,8 @@ def _of_network(asked: Evaluation, name: str, weights: Path, home: Path) -> dict
     if idle:
         raise LabError(f"{name} does not repaint, so {idle[0]} does not apply; leave it out")
     model, network = open_model(name, weights), weights / read_manifest(weights)[name]["file"]
-    found = entry.data(recipe.settings(entry.settings, {"method": name}), asked.data)
+    table = recipe.changed({"method": name}, asked.changes)
+    found = entry.data(recipe.settings(entry.settings, table), asked.data)
     numbers = rounded(
         {
             "made_with": f"facepaint {__version__}",

@@ -49,10 +49,16 @@ def export(run: Path, target: Path, card: dict[str, Any]) -> float:
 
 def write_card(path: Path, card: dict[str, Any]) -> None:
     """Give an exported network another card; the network stays as it is."""
+    write_whole(path, with_card(path, card))
+
+
+def with_card(path: Path, card: dict[str, Any]) -> bytes:
+    """An exported network with another card, as a file would hold it."""
     model = onnx.load(str(path))
     del model.metadata_props[:]
     helper.set_model_props(model, {CARD_KEY: json.dumps(card)})
-    write_whole(path, model.SerializeToString())
+    data: bytes = model.SerializeToString()
+    return data
 
 
 def _round_to_half(network: nn.Module) -> None:

@@ -120,6 +120,11 @@ def read(name: str, changes: tuple[str, ...] = ()) -> dict[str, Any]:
         table: dict[str, Any] = tomllib.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise LabError(f"{path}: not valid TOML: {error}") from error
+    return changed(table, changes)
+
+
+def changed(table: dict[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:
+    """A table with `key=value` changes applied."""
     return table | dict(_change(c) for c in changes)
 
 
