@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -52,6 +53,32 @@ def adopt(model: str, weights: str, metrics: str | None) -> None:
 
     commands.adopt(model, weights, metrics)
     click.echo(f"{weights}: took {model}", err=True)
+
+
+@cli.command()
+@click.argument("asked", nargs=-1, metavar="[NETWORK]... [[NETWORK.]KEY=VALUE]...")
+@click.option("--runs", metavar="DIR", default="runs", show_default=True, help="Where runs live.")
+@click.option("--out", metavar="DIR", required=True, help="Folder of weights, for --weights.")
+@click.option("--plan", is_flag=True, help="Only say what is done, and what is to do.")
+@data_option
+def build(asked: tuple[str, ...], runs: str, out: str, plan: bool, data: str | None) -> None:
+    """Train, export, evaluate and adopt each NETWORK that an edit takes; all by default.
+
+    Settings of recipes may be changed for all networks that have them, or for one. What is made is
+    not made again; what was stopped goes on.
+    """
+    from facepaint.lab import build as stages
+
+    job = stages.Job(Path(out), Path(runs), data, asked)
+    if plan:
+        for line in stages.plan(job):
+            click.echo(line)
+        return
+    with Bar("steps", " steps") as bar:
+        for line in stages.build(job, bar.listen):
+            bar.end()
+            click.echo(line, err=True)
+    click.echo(f"{out}: built", err=True)
 
 
 @cli.command()

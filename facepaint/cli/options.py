@@ -227,8 +227,13 @@ class Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Take the bar away; the next value begins another."""
         if self._bar is not None:
             self._bar.close()
+        self._bar = None
 
     def __call__(self, done: int, total: int, **shown: float) -> None:
         if self._bar is None or (self._bar.total or 0) != total:
@@ -241,7 +246,7 @@ class Bar:
     def _begin(self, done: int, total: int) -> None:
         from tqdm import tqdm
 
-        self.__exit__()
+        self.end()
         # disable=None: only where stderr is a terminal
         given = {"unit": self._unit, "delay": 1, "disable": None, "leave": False}
         self._bar = tqdm(total=total or None, initial=done, **given)
