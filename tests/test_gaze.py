@@ -8,7 +8,16 @@ import pytest
 
 import facepaint
 from facepaint import BLENDSHAPES, Box, Edit, EditError, Face, align
-from facepaint.editing.gaze import _BALL, _CENTRE, _found, _middle, _read, at_viewer, turn
+from facepaint.editing.gaze import (
+    _BALL,
+    _CENTRE,
+    _found,
+    _middle,
+    _read,
+    at_viewer,
+    openings,
+    turn,
+)
 from facepaint.editing.method import MoveAndRepaint
 from facepaint.editing.plan import plan
 from facepaint.editing.windows import EYES
@@ -174,6 +183,23 @@ def test_irises_are_found_in_the_photo_where_the_reader_sees_none(aside: float) 
     found = _found(drawn(points, (aside, 0)), frame, points, pose)
     assert found == pytest.approx([aside, 0], abs=0.002 + 0.25 * abs(aside))
     assert np.abs(_read(points, pose)).max() < 1e-4 and np.hypot(*found) < _BALL
+
+
+def test_an_eye_behind_glass_or_in_shadow_turns_with_the_other() -> None:
+    """What a mask hides wholly is painted where both irises are seen; behind hair it is not."""
+    points, size = turned_head(0), 400
+    frame = np.array([[size, 0, 0], [0, size, 0]], np.float32)
+    pixels = drawn(points, (0, 0))
+    mask = np.ones((128, 128), np.float32)
+    mask[:, 64:] = 0  # the person's left eye
+    kept = openings(pixels, frame, points, points, mask)
+    row, column = (points[LEFT_IRIS, ::-1] * 128).astype(int)
+    assert kept[row, column] > 0.9 and not kept[:, :64].any()
+    part = mask.copy()
+    part[:, 64 : column + 1] = 1
+    assert not openings(pixels, frame, points, points, part).any()
+    flat = np.full_like(pixels, 150)
+    assert not openings(flat, frame, points, points, mask).any()
 
 
 # --- with photos

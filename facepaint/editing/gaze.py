@@ -43,7 +43,10 @@ _STEP, _REACH = 0.001, 0.044  # crop units: places to the side at which it is lo
 _INSIDE, _GAP, _OUTSIDE = 0.95, 1.05, 1.6  # of the iris' radius: a disc, and a ring around it
 _LEAST = 0.03  # of the disc's area: what of a ring must lie between the lids
 # How much of a gaze to the side the reader sees, and how little a place away from there is trusted.
-_READ, _UNLIKELY = 1.6, 0.3 / 0.02**2
+_READ, _UNLIKELY = 1.6, 0.5 / 0.02**2
+_WORSE = 0.5  # how much the eye counts beside both that looks less like one at a place
+_SEEN = 0.8  # contrast of an iris that is surely seen
+_HIDDEN = 0.15  # share of an eye that a mask leaves at most of one that it hides as a whole
 
 
 class Turn(NamedTuple):
@@ -122,6 +125,39 @@ def turn(
         want[_scores(side)] = _as_scores(then, pose, side)
         shifts[k] = pose.scale * (then - away)
     return Turn(have, want, points, shifts)
+
+
+def openings(
+    pixels: npt.NDArray[np.uint8],
+    frame: FloatArray,
+    points: FloatArray,
+    asked: FloatArray,
+    mask: FloatArray,
+) -> FloatArray:
+    """What lies between the lids of eyes that a mask hides though both irises are surely seen: what
+    is before them is glass or shadow, and one eye must not turn alone. An eye that it hides in part
+    has hair or a hand before it.
+
+    Args:
+        pixels: the photo, uint8 [H, W, 3] RGB.
+        frame: float [2, 3], from crop units to its pixels.
+        points: float [478, 2], landmarks with the irises where they are, crop units.
+        asked: float [478, 2], where they are to be.
+        mask: float32 [S, S] over the crop, 0 to 1, where the photo may change.
+
+    Returns:
+        float32 [S, S], 0 to 1.
+    """
+    out, radius = np.zeros_like(mask), _IRIS * pose_of(points).scale
+    for part in EYES:
+        at = points[[part.inner[0]]]
+        if _contrast(pixels, frame, points, part, at, radius)[0] < _SEEN:
+            return np.zeros_like(mask)
+        had, wanted = (filled(p[list(part.outer)], len(mask)) for p in (points, asked))
+        if (mask * had).sum() < _HIDDEN * had.sum():
+            out = np.maximum(out, np.maximum(had, wanted))
+    grown = cv2.dilate(out, np.ones((3, 3), np.uint8))
+    return np.asarray(cv2.GaussianBlur(grown, (0, 0), len(mask) / 128), np.float32)
 
 
 def at_viewer(landmarks: FloatArray) -> FloatArray:
@@ -220,10 +256,12 @@ def _found(
     x, y = float(read @ to_side), float(read @ down)
     places = np.arange(-_REACH, _REACH + _STEP / 2, _STEP, dtype=np.float32)
     tried = places[:, None] * to_side + np.float32(y) * down
-    score = -_UNLIKELY * (places - _READ * x) ** 2
+    likely = []
     for k, part in enumerate(EYES):
         at = np.asarray(_middle(points, pose, k) + pose.scale * tried, np.float32)
-        score = score + _contrast(pixels, frame, points, part, at, _IRIS * pose.scale) / 2
+        likely.append(_contrast(pixels, frame, points, part, at, _IRIS * pose.scale))
+    score = np.mean(likely, 0) + _WORSE * np.min(likely, 0)
+    score = score - _UNLIKELY * (places - _READ * x) ** 2
     return np.asarray(tried[int(score.argmax())], np.float32)
 
 

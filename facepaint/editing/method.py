@@ -11,7 +11,7 @@ import numpy.typing as npt
 from facepaint import align
 from facepaint.align import CROP
 from facepaint.edit import Edit
-from facepaint.editing.gaze import turn
+from facepaint.editing.gaze import openings, turn
 from facepaint.editing.mover import Mover
 from facepaint.editing.plan import GAZE, Plan, plan
 from facepaint.editing.repaint import Change, repaint
@@ -69,7 +69,11 @@ class MoveAndRepaint:
         if "visibility" in self._networks:
             crop = align.crop(pixels, frame)
             seen = self._networks["visibility"](crops=crop[None])["visible"][0]
+            whole = mask
             mask = without_hidden(mask, change.points, seen, _RIM, _LEAST)
+            if (change.want != change.have)[GAZE].any():
+                eyes = openings(pixels, frame, change.points, change.asked, mask)
+                mask = np.maximum(mask, whole * eyes)
         if regions := edit.regions or (("eyes",) if _is_gaze_alone(change) else ()):
             mask = mask * region_mask(face, frame, regions)
         repaint(pixels, frame, change, self._networks, mask)
