@@ -49,12 +49,16 @@ def composite(
     if crop is None:
         crop = align.crop(pixels, frame, mask.shape[0])
     fields = _fields(crop, frame, strokes, mask)
-    ends = [*range(rows.start, rows.stop, _STRIP), rows.stop]
-    strips = [slice(*two) for two in itertools.pairwise(ends)]
     # each is made of the photo as it was, so that none is written before all are made
-    made = [_strip(pixels, frame, fields, strip, columns) for strip in strips]
-    for strip, result in zip(strips, made, strict=True):
+    made = [_strip(pixels, frame, fields, strip, columns) for strip in strips(rows)]
+    for strip, result in zip(strips(rows), made, strict=True):
         pixels[strip, columns] = result
+
+
+def strips(rows: slice) -> list[slice]:
+    """Rows cut into strips, whose pixels fit into a processor's cache."""
+    ends = [*range(rows.start, rows.stop, _STRIP), rows.stop]
+    return [slice(*two) for two in itertools.pairwise(ends)]
 
 
 class _Fields(NamedTuple):

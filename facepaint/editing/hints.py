@@ -1,8 +1,9 @@
 """Hints: the person's own mouth or eye, laid where it will be, for the network that repaints it.
 
-A hint is the photo before the edit, warped so that its outlines lie on the asked ones. Where lips
-stay as they are it is the answer; where a mouth opens it is a smear of lips, and the network has to
-paint what is inside. How far each place was stretched is told beside it.
+A hint is the photo before the edit, warped so that its outlines lie on the asked ones. How far each
+place was stretched is told beside it. What a mouth shows inside stays where it is, since teeth do
+not move with lips: there the hint is known where the photo shows the mouth's inside too, and the
+network has to paint the rest.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _STRETCH_LIMIT = 3.0  # of the logarithm of an area's ratio
 # From the first on a place fades from the hint, and from the second on it is not known: a smear of
 # lips where a mouth opens, squeezed teeth where it closes.
 _TORN_FROM, _TORN_AT = 0.45, 0.9
+_NEXT = np.ones((3, 3), np.uint8)
 _SOFT = 1.0  # pixels: standard deviation of the iris' edge
 # Of an iris' radius: how far it turns within its lids for what it leaves behind to be unknown, not
 # at all up to the first and wholly from the second on; and where that ends.
@@ -122,6 +124,14 @@ def _source(
     source = np.asarray(place + shift, np.float32)
     if part.disc:
         source, known = _with_iris(source, place, known, (had, wanted), part)
+    else:
+        # without the edge, which is lip
+        inside, seen = (
+            cv2.erode(filled(shown[list(part.inner)], size), _NEXT) for shown in (wanted, had)
+        )
+        source = np.where(inside[..., None] > 0, place, source)
+        known = np.asarray(known * (1 - inside) + seen * inside, np.float32)
+        stretched = stretched * (1 - inside)
     flat = align.apply(window, source.reshape(-1, 2))
     return flat.reshape(size, size, 2), known, stretched
 

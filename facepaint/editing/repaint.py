@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.composite import enlarge, is_grey, touched
+from facepaint.composite import enlarge, is_grey, strips, touched
 from facepaint.editing.flow import flow_between
 from facepaint.editing.hints import hint
 from facepaint.editing.shade import shade, told_change
@@ -42,6 +42,7 @@ from facepaint.segment import smoothstep
 Pixels = npt.NDArray[np.uint8]
 _STILL, _MOVED = 0.002, 0.008  # crop units: outlines that move less are not repainted, or wholly
 _UNMOVED = 1e-3  # pixels: a move so small changes nothing
+_MOST_GROWN = 1.6  # as far as samples for training go
 _UNCOVERED = 1 / 512  # cover under which paint changes nothing
 _NO_MAP: Any = None  # of `cv2.remap`, whose other map has both coordinates
 
@@ -116,14 +117,19 @@ def _move(pixels: Pixels, frame: FloatArray, flow: FloatArray, mask: FloatArray)
     rows, columns = touched(frame, mask, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
-    shift = cv2.transform(flow, np.ascontiguousarray(frame[:, :2]))
-    large = enlarge(np.asarray(shift, np.float32), frame, rows, columns)
-    changes = cv2.inRange(large, (-_UNMOVED, -_UNMOVED), (_UNMOVED, _UNMOVED)) == 0
-    x, y = (np.arange(s.start, s.stop, dtype=np.float32) for s in (columns, rows))
-    large += np.dstack(np.broadcast_arrays(x, y[:, None]))
-    moved = cv2.remap(pixels, large, _NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    place = pixels[rows, columns]
-    np.copyto(place, moved, where=changes[..., None])
+    shift = np.asarray(cv2.transform(flow, np.ascontiguousarray(frame[:, :2])), np.float32)
+    x = np.arange(columns.start, columns.stop, dtype=np.float32)
+    made = []
+    for strip in strips(rows):
+        large = enlarge(shift, frame, strip, columns)
+        changes = cv2.inRange(large, (-_UNMOVED, -_UNMOVED), (_UNMOVED, _UNMOVED)) == 0
+        y = np.arange(strip.start, strip.stop, dtype=np.float32)[:, None]
+        large += np.dstack(np.broadcast_arrays(x, y))
+        moved = cv2.remap(pixels, large, _NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        made.append((moved, changes))
+    # each is made of the photo as it was, so that none is written before all are made
+    for strip, (moved, changes) in zip(strips(rows), made, strict=True):
+        np.copyto(pixels[strip, columns], moved, where=changes[..., None])
 
 
 def _repaint_part(
@@ -143,7 +149,8 @@ def _repaint_part(
         window = align.chain(window, MIRROR)
     to_photo = align.chain(frame, window)
     seen = align.crop(pixels, to_photo, size)
-    told = outlines(in_window(change.asked, window), part, size=size)
+    grow = part.grow * _grown(change, part)
+    told = outlines(in_window(change.asked, window), part, grow, size)
     given = hint(source.pixels, source.frame, change.points, change.asked, part, window, size)
     maps = np.stack([told.mask, told.outer, told.inner, given.known, given.stretch], -1)
     numbers = told_blendshapes(change.want, part)
@@ -158,6 +165,14 @@ def _repaint_part(
     torn = (1 - given.known)[..., None]
     painted = painted - seen * (1 - torn)
     _lay(pixels, to_photo, np.asarray(painted, np.float32), inside, inside * torn[..., 0])
+
+
+def _grown(change: Change, part: Part) -> float:
+    """How much farther than usual is painted around a part: where it becomes narrower, what was
+    beside its corners (dimples, shadows) is painted over, 1 to _MOST_GROWN."""
+    outline = list(part.outer)
+    before, after = (np.ptp(p[outline, 0]) for p in (change.points, change.asked))
+    return float(np.clip((before / max(float(after), 1e-6)) ** 2, 1, _MOST_GROWN))
 
 
 class _Source(NamedTuple):
@@ -208,9 +223,11 @@ def _lay(
     rows, columns = touched(to_photo, cover, pixels.shape)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
-    large = enlarge(np.dstack([added * cover[..., None], hidden]), to_photo, rows, columns)
-    covered = enlarge(cover[..., None], to_photo, rows, columns)
-    place = pixels[rows, columns]
-    result = place * (1 - np.clip(large[..., 3:], 0, 1)) + large[..., :3]
-    rounded = cv2.convertScaleAbs(np.maximum(result, 0, out=result))
-    np.copyto(place, rounded, where=covered > _UNCOVERED)
+    fields = np.dstack([added * cover[..., None], hidden])
+    for strip in strips(rows):
+        large = enlarge(fields, to_photo, strip, columns)
+        covered = enlarge(cover[..., None], to_photo, strip, columns)
+        place = pixels[strip, columns]
+        result = place * (1 - np.clip(large[..., 3:], 0, 1)) + large[..., :3]
+        rounded = cv2.convertScaleAbs(np.maximum(result, 0, out=result))
+        np.copyto(place, rounded, where=covered > _UNCOVERED)

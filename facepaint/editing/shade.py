@@ -13,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from facepaint import align
-from facepaint.composite import enlarge, is_grey, touched
+from facepaint.composite import enlarge, is_grey, strips, touched
 from facepaint.editing.mover import features
 from facepaint.editing.windows import EYES, MOUTH, filled
 from facepaint.face import FACE_OVAL, LEFT_BROW, RIGHT_BROW, FloatArray
 from facepaint.models import Model
 
 Pixels = npt.NDArray[np.uint8]
-_UNLIT = 1e-3  # a gain's logarithm that changes nothing
+_LOGARITHM = np.log(np.arange(256, dtype=np.float32) / 255 + np.float32(0.04))  # of a grey level
+_NEAR = 0.016  # crop units: standard deviation of what counts as near
+_GRAIN = 0.03  # of light's logarithm: variation that is grain and no fold
 # Landmarks of what moves against the skin beside it, whose edges are no light.
 _NOSTRILS = (48, 115, 220, 45, 4, 275, 440, 344, 278, 294, 327, 326, 2, 97, 98, 64)
 # Crop units: how far within the face's outline skin begins, its soft edge, and the room that is
@@ -93,10 +95,39 @@ def shade(
     over = cv2.resize(mask, (size, size), interpolation=cv2.INTER_LINEAR) * where
     if is_grey(seen):
         gain = np.broadcast_to(gain.mean(-1, keepdims=True), gain.shape)
-    large = enlarge(np.asarray(gain * over[..., None], np.float32), frame, rows, columns)
-    part = pixels[rows, columns]
-    lit = cv2.multiply(part, cv2.exp(large), dtype=cv2.CV_8U)
-    np.copyto(part, lit, where=(np.abs(large) > _UNLIT).any(-1, keepdims=True))
+    grey = cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY)
+    light = np.asarray(cv2.LUT(grey, _LOGARITHM), np.float32)
+    gain, follows = gain * over[..., None], _follows(gain.mean(-1), light) * over
+    fields = np.dstack([gain - (follows * light)[..., None], follows]).astype(np.float32)
+    for strip in strips(rows):
+        part = pixels[strip, columns]
+        *base, along = cv2.split(enlarge(fields, frame, strip, columns))
+        detail = along * cv2.LUT(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), _LOGARITHM)
+        brighter = cv2.exp(cv2.merge([b + detail for b in base]))
+        np.copyto(part, cv2.multiply(part, brighter, dtype=cv2.CV_8U))
+
+
+def _follows(gain: FloatArray, light: FloatArray) -> FloatArray:
+    """How much a gain undoes what is there: the slope of the gain over the photo's light near each
+    place, float32 [S, S], -1 to 0.
+
+    A fold that the network brightens is finer in a large photo than the network sees: where its
+    gain follows the light it is made to follow the photo's own light, at its own size. This is the
+    local linear model of the guided filter (He, Sun & Tang 2010).
+
+    Args:
+        gain: float [S, S], a gain's natural logarithm.
+        light: float [S, S], the logarithm of the light.
+    """
+    near = len(gain) * _NEAR
+
+    def mean(x: FloatArray) -> FloatArray:
+        return np.asarray(cv2.GaussianBlur(x, (0, 0), near), np.float32)
+
+    middle = mean(light)
+    apart = mean(light * gain) - middle * mean(gain)
+    slope = apart / (mean(light * light) - middle**2 + _GRAIN**2)
+    return np.asarray(np.clip(slope, -1, 0), np.float32)
 
 
 def _disc(radius: float) -> Pixels:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from facepaint.editing.mover import features
 from facepaint.editing.plan import belonging
+from facepaint.errors import LabError
 from facepaint.face import (
     BLENDSHAPES,
     EXPRESSIONS,
@@ -73,8 +74,8 @@ class MoverSettings(Settings):
         pairs: pairs of photos of each person at most.
         pairs_noisy: the same of sets whose photos of a person differ in light and place.
         typical: people who show what a named expression is.
-        emphasis: how many times as far as these people all named expressions but happy go.
-        emphasis_happy: the same of happy, whose clearest examples are laughs.
+        emphasis: how many times as far as these people each named expression goes, such as
+            "happy:0.9,sad:2"; those that are not named go as far.
         named: sets whose labels say what a named expression is, separated by commas.
     """
 
@@ -83,9 +84,17 @@ class MoverSettings(Settings):
     pairs: int = 60
     pairs_noisy: int = 4
     typical: int = 6
-    emphasis: float = 1.0
-    emphasis_happy: float = 0.9
+    emphasis: str = ""
     named: str = ""
+
+    @property
+    def emphases(self) -> dict[str, float]:
+        """`emphasis` as numbers."""
+        try:
+            parts = [part.split(":") for part in self.emphasis.split(",") if part]
+            return {name: float(value) for name, value in parts}
+        except ValueError as error:
+            raise LabError(f"emphasis={self.emphasis!r} is not like happy:0.9,sad:2") from error
 
 
 class Mover(nn.Module):
@@ -214,7 +223,7 @@ def _opened_by_name(
     solved: Floats, targets: FloatArray, fitted: Floats, opening: Callable[[FloatArray], float]
 ) -> Floats:
     """What each name adds to an opening of the mean face that its blendshapes do not, [6]."""
-    known = {n: t for n, t in zip(EXPRESSIONS, targets, strict=True) if t.any()}
+    known = {n: t for n, t in zip(EXPRESSIONS, targets, strict=True) if n == "neutral" or t.any()}
     points, added = np.asarray(mean_3d()[:, :2], np.float32), np.zeros(_NAMES)
     for e, name in enumerate(EXPRESSIONS[1:]):
         if name in known:
@@ -265,7 +274,7 @@ def _named(
     for e, places in typical.items():
         left_out = gaze if EXPRESSIONS[e] == "happy" else gaze | smile
         blend = faces.blendshapes[rows[places]].mean(0)
-        far = _emphasis(settings, e)
+        far = settings.emphases.get(EXPRESSIONS[e], 1.0)
         change = far * ((blend + blend[swapped]) / 2 - targets[0])
         targets[e] = np.clip(targets[0] + np.where(left_out, 0, change), 0, 1)
     targets[:, gaze] = 0
@@ -274,15 +283,11 @@ def _named(
     for e, places in typical.items():
         goal = np.where(belonging(EXPRESSIONS[e], known), targets[e], targets[0])
         explained = (features(goal) - features(targets[0])) @ solved[: 2 * len(BLENDSHAPES)]
-        far = _emphasis(settings, e)
+        far = settings.emphases.get(EXPRESSIONS[e], 1.0)
         mean = far * moved[places].mean(0)
         alike = (mean + mean[order] * (-1, 1)) / 2
         added[e - 1] = alike.ravel() - explained
     return added, targets
-
-
-def _emphasis(settings: MoverSettings, e: int) -> float:
-    return settings.emphasis_happy if EXPRESSIONS[e] == "happy" else settings.emphasis
 
 
 def _from_neutral(

@@ -50,6 +50,8 @@ class ShadeSettings(Settings):
         carried: share of the samples whose difference is laid over another person's photo.
         light: strength of changes of light, colour, blur and noise, 0 to 1.
         weight_light, weight_edges: of the losses.
+        depth: what darkening is multiplied by after training: the mean of folds that differ from
+            person to person is fainter than a person's.
     """
 
     size: int = 128
@@ -59,6 +61,7 @@ class ShadeSettings(Settings):
     light: float = 0.4
     weight_light: float = 20.0
     weight_edges: float = 3.0
+    depth: float = 1.5
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -135,7 +138,7 @@ class ShadeGraph(Graph):
         super().__init__()
         self.network = ShadeNet(FEATURES, settings.channels)
         self.network.load_state_dict(averaged["shade"])
-        self._size = settings.size
+        self._size, self._depth = settings.size, settings.depth
 
     def example(self, count: int) -> tuple[Tensor, ...]:
         """Noise in the inputs' shapes."""
@@ -148,7 +151,8 @@ class ShadeGraph(Graph):
     def forward(self, crops: Tensor, skin: Tensor, told: Tensor) -> tuple[Tensor]:
         """See `ShadeNet`."""
         made = self.network(crops.permute(0, 3, 1, 2).float() / 255, skin[:, None], told)
-        return (made.permute(0, 2, 3, 1),)
+        deep = torch.where(made < 0, self._depth * made, made)
+        return (deep.permute(0, 2, 3, 1),)
 
 
 def used(settings: ShadeSettings, faces: CloseUps) -> dict[str, int]:
