@@ -97,7 +97,7 @@ class ShadeNet(ToldUNet):
 
     def __init__(self, told: int, widths: tuple[int, ...] = (32, 32, 64, 64)) -> None:
         """Args: as of `ToldUNet`."""
-        super().__init__((3 + 1, 3), told, widths)
+        super().__init__((3 + 1, 1), told, widths)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias if self.head.bias is not None else torch.zeros(1))
 
@@ -110,7 +110,7 @@ class ShadeNet(ToldUNet):
             told: float [N, told], features of the change.
 
         Returns:
-            float [N, 3, S, S], the natural logarithm of a gain.
+            float [N, 1, S, S], the natural logarithm of a gain.
         """
         return self.made(torch.cat([crops * 2 - 1, skin], 1), told)
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint.editing.flow import flow_between
-from facepaint.editing.shade import skin, told_change
+from facepaint.editing.shade import HUES, LEAST, skin, told_change
 from facepaint.errors import LabError
 from facepaint.face import EXPRESSIONS, FloatArray, head_turn
 from facepaint.lab.data import moves
@@ -27,7 +27,6 @@ from facepaint.mesh import mirrored_blendshapes, mirrored_landmarks
 Pixels = npt.NDArray[np.uint8]
 SAME_LIGHT = ("taiwan", "london", "radiate", "kdef", "clips", "yawn", "rendered", "drawn")
 _FRONTAL, _SAME_TURN = 0.6, 0.15  # of `head_turn`: how far at most, and how far two photos differ
-_LEAST = 0.04  # of white: added before the logarithm, so that black does not decide
 _LIMIT = 0.7  # of the logarithm of a ratio: more is hair, or something in the way
 _GRAIN = 0.005  # crop units: standard deviation of the blur that leaves grain out of the light
 _LARGEST = 0.1  # mean of a ratio's absolute logarithm: more is another light
@@ -91,7 +90,7 @@ class ShadingSamples:
             studio = self.faces.sources[i] in _CARRIED
             made = self.sample(rng, i, j, studio and bool(rng.random() < self._s.carried))
             weight = made["skin"].sum(dtype=np.float64)
-            if np.abs(made["gain"]).mean(-1).sum(dtype=np.float64) < _LARGEST * weight:
+            if np.abs(made["gain"]).sum(dtype=np.float64) < _LARGEST * weight:
                 return made
 
     def sample(
@@ -106,7 +105,7 @@ class ShadingSamples:
 
         Returns:
             crop: uint8 [S, S, 3] RGB, the moved face. skin: float32 [S, S], 0 to 1. told: float32
-            [110]. gain: float16 [S, S, 3], the answer, the natural logarithm of a ratio.
+            [110]. gain: float16 [S, S], the answer, the natural logarithm of a ratio of light.
         """
         mirror = bool(rng.random() < 0.5)
         one, two = (self._seen(k, mirror) for k in (i, j))
@@ -128,7 +127,7 @@ class ShadingSamples:
             other = self._seen(k, bool(rng.random() < 0.5))
             lit = Look.draw(rng, self._s.light)(self.faces.window(k, other.frame, size))
             where = skin(other.landmarks, size)
-            gain = _moved(gain, asked, other.landmarks) * where[..., None]
+            gain = _moved(gain, asked, other.landmarks) * where
             moved = _without(lit, gain)
         told = told_change(one.blendshapes, two.blendshapes, _between(one.name, two.name))
         told = told + (rng.normal(0, 0.02, told.shape) * (told != 0)).astype(np.float32)
@@ -171,14 +170,14 @@ def _moved(picture: npt.NDArray[Any], points: FloatArray, asked: FloatArray) -> 
 
 def _difference(one: Pixels, two: Pixels, where: FloatArray) -> FloatArray:
     """The logarithm of the ratio of two pictures' light on skin, without what exposure changes."""
-    first, second = (np.log(p.astype(np.float32) / 255 + _LEAST) for p in (one, two))
+    first, second = (np.log(p.astype(np.float32) / 255 + LEAST).mean(-1) for p in (one, two))
     ratio = cv2.GaussianBlur(second - first, (0, 0), _GRAIN * len(one))
-    weight = where[..., None]
-    ratio = ratio - (ratio * weight).sum((0, 1)) / max(float(weight.sum()), 1e-6)
-    return np.asarray(np.clip(ratio, -_LIMIT, _LIMIT) * weight, np.float32)
+    ratio = ratio - float((ratio * where).sum()) / max(float(where.sum()), 1e-6)
+    return np.asarray(np.clip(ratio, -_LIMIT, _LIMIT) * where, np.float32)
 
 
 def _without(pixels: Pixels, gain: FloatArray) -> Pixels:
     """A picture before a gain was laid over it."""
-    light = (pixels.astype(np.float32) / 255 + _LEAST) * np.exp(-gain) - _LEAST
+    hues = np.array(HUES, np.float32)
+    light = (pixels.astype(np.float32) / 255 + LEAST) * np.exp(-gain[..., None] * hues) - LEAST
     return np.asarray(np.rint(np.clip(light, 0, 1) * 255), np.uint8)

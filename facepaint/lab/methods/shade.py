@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from facepaint.editing.shade import HUES
 from facepaint.errors import LabError
 from facepaint.face import BLENDSHAPES, EXPRESSIONS
 from facepaint.lab import losses
@@ -95,7 +96,7 @@ class ShadeMethod:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and its parts."""
         s, weight = self.settings, batch["skin"][:, None]
-        made, true = _made(networks, batch), batch["gain"].float().permute(0, 3, 1, 2)
+        made, true = _made(networks, batch), batch["gain"].float()[:, None]
         edges = []
         for scale in _SCALES:
             small = [F.avg_pool2d(x, scale) for x in (made * weight, true, weight)]
@@ -111,9 +112,10 @@ class ShadeMethod:
         """Rows of crops: moved, shaded as they should be, shaded."""
         device = device_of(networks)
         batch = {k: v.to(device) for k, v in self._show.items()}
-        made = _made(networks, batch).permute(0, 2, 3, 1).cpu().numpy()
-        skin, crop = self._show["skin"].numpy()[..., None], self._show["crop"].numpy()
-        lit = [crop * np.exp(g * skin) for g in (self._show["gain"].float().numpy(), made)]
+        made = _made(networks, batch)[:, 0].cpu().numpy()
+        skin, crop = self._show["skin"].numpy(), self._show["crop"].numpy()
+        gains = (self._show["gain"].float().numpy(), made)
+        lit = [crop * np.exp((g * skin)[..., None] * np.array(HUES)) for g in gains]
         rows = (crop, *(np.clip(np.rint(x), 0, 255).astype(np.uint8) for x in lit))
         return np.vstack([np.hstack([*row]) for row in rows])
 
@@ -129,7 +131,7 @@ def _stacked(rows: list[dict[str, npt.NDArray[Any]]]) -> Batch:
 
 class ShadeGraph(Graph):
     """Crops uint8 [N, S, S, 3], skin float [N, S, S] and told float [N, 110] to the natural
-    logarithm of a gain, float [N, S, S, 3]."""
+    logarithm of a gain, float [N, S, S]."""
 
     inputs = ("crops", "skin", "told")
     outputs = ("gain",)
@@ -150,9 +152,8 @@ class ShadeGraph(Graph):
 
     def forward(self, crops: Tensor, skin: Tensor, told: Tensor) -> tuple[Tensor]:
         """See `ShadeNet`."""
-        made = self.network(crops.permute(0, 3, 1, 2).float() / 255, skin[:, None], told)
-        deep = torch.where(made < 0, self._depth * made, made)
-        return (deep.permute(0, 2, 3, 1),)
+        made = self.network(crops.permute(0, 3, 1, 2).float() / 255, skin[:, None], told)[:, 0]
+        return (torch.where(made < 0, self._depth * made, made),)
 
 
 def used(settings: ShadeSettings, faces: CloseUps) -> dict[str, int]:
@@ -183,8 +184,8 @@ def measured(model: Model, faces: CloseUps) -> dict[str, Any]:
         x = samples.draw(rng)
         weight = x["skin"] > 0.5
         fed = {"crops": x["crop"][None], "skin": x["skin"][None], "told": x["told"][None]}
-        made = model(**fed)["gain"][0][weight].mean(-1)
-        true = x["gain"].astype(np.float32)[weight].mean(-1)
+        made = model(**fed)["gain"][0][weight]
+        true = x["gain"].astype(np.float32)[weight]
         correlation = float(np.corrcoef(made, true)[0, 1]) if made.std() > 0 else 0.0
         rows.append((correlation, float(np.abs(made - true).mean()), float(np.abs(true).mean())))
     correlation, left, whole = np.array(rows).mean(0).tolist()
