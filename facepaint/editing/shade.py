@@ -103,7 +103,7 @@ def shade(
     # how much brighter than white a place was is not known: made darker it would turn grey
     white = cv2.GaussianBlur((seen.max(-1).astype(np.float32) / 255) ** _CLIPS, (0, 0), 2.0)
     gain = np.where(gain < 0, gain * (1 - white), gain)
-    hues = np.ones(3) if is_grey(seen) else _hues(seen, where)
+    hues = np.ones(3, np.float32) if is_grey(seen) else _hues(seen, where)
     grey = cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY)
     light = np.asarray(cv2.LUT(grey, _LOGARITHM), np.float32)
     gain, follows = gain * over, _follows(gain, light) * over

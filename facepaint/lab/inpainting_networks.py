@@ -98,8 +98,7 @@ class ShadeNet(ToldUNet):
     def __init__(self, told: int, widths: tuple[int, ...] = (32, 32, 64, 64)) -> None:
         """Args: as of `ToldUNet`."""
         super().__init__((3 + 1, 1), told, widths)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias if self.head.bias is not None else torch.zeros(1))
+        nn.init.normal_(self.head.weight, std=1e-3)  # light begins as it is, nearly
 
     def forward(self, crops: Tensor, skin: Tensor, told: Tensor) -> Tensor:
         """Shade crops.

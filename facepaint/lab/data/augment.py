@@ -58,8 +58,15 @@ class Look:
     seed: int
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, strength: float = 1.0) -> Look:
-        gain = np.exp(rng.normal(0, 0.18 * strength) + rng.normal(0, 0.07 * strength, 3))
+    def draw(cls, rng: np.random.Generator, strength: float = 1.0, tint: float = 0.07) -> Look:
+        """Draw one.
+
+        Args:
+            rng: the generator.
+            strength: 1 for all that happens in everyday photos, 0 for nothing.
+            tint: standard deviation of the logarithm of each channel's gain, at a strength of 1.
+        """
+        gain = np.exp(rng.normal(0, 0.18 * strength) + rng.normal(0, tint * strength, 3))
         gamma = np.exp(rng.normal(0, 0.22 * strength))
         lift = rng.normal(0, 0.03 * strength)
         saturation = rng.uniform(0.5, 1.3) if rng.random() < 0.4 * strength else 1.0

@@ -55,6 +55,8 @@ class Chances(Protocol):
     def sharp(self) -> float: ...
     @property
     def light(self) -> float: ...
+    @property
+    def tint(self) -> float: ...
 
 
 class InpaintingSamples:
@@ -92,7 +94,7 @@ class InpaintingSamples:
         if mirror:
             window = align.chain(window, MIRROR)
             blend = blend[self._order]
-        look = Look.draw(rng, s.light)
+        look = Look.draw(rng, s.light, s.tint)
         inside = in_window(points, window)
         inside = inside + rng.normal(0, 0.0025, inside.shape).astype(np.float32)
         told = outlines(inside, part, part.grow * rng.uniform(0.75, 1.6), size)

@@ -48,6 +48,7 @@ class _Held(NamedTuple):
     hinted: float
     sharp: float = 0.0
     light: float = 0.0
+    tint: float = 0.0
 
 
 def windows(model: Model, faces: CloseUps, part: str) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class InpaintingSettings(Settings):
         hinted: share of the samples that come with a hint.
         sharp: how sharp a face must be at least, its own pixels a window over `size`.
         light: strength of changes of light, colour, blur and noise, 0 to 1.
+        tint: how far that colours the light: teeth and the white of eyes are to have its colour.
         features: "mobilenet_v2", by which windows are compared and the critic looks; "" for
             neither.
         critic_from: step from which on the critic's voice counts.
@@ -61,6 +62,7 @@ class InpaintingSettings(Settings):
     hinted: float = 0.85
     sharp: float = 0.5
     light: float = 0.5
+    tint: float = 0.07
     features: str = ""
     critic_from: int = 300
     weight_pixels: float = 4.0

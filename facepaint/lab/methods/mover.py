@@ -43,9 +43,9 @@ Floats = npt.NDArray[np.float64]
 _NAMES = len(EXPRESSIONS) - 1  # neutral adds nothing
 FEATURES = 2 * len(BLENDSHAPES) + _NAMES
 _FRONTAL, _SAME_POSE = 25.0, 8.0  # degrees: how far heads may be turned, and a pair may differ
-# Crop units, and the number of principal components, in which expressions are told apart; and the
-# share of an expression's photos, the surest, among which groups are made.
-_UNIT, _PARTS, _SURE = 0.01, 40, 0.4
+# Crop units, and the number of principal components, in which expressions are told apart.
+_UNIT, _PARTS = 0.01, 40
+_BLINKS, _SHUT = [BLENDSHAPES.index(f"eyeBlink{side}") for side in ("Left", "Right")], 0.45
 _NOISY_NAMES = ("lfw",)  # sets whose names of expressions are not trusted
 # Of a 3-D model's move, how far a score of 1 reaches in photos; fitted over pairs.
 _REACH = 0.7
@@ -83,7 +83,7 @@ class MoverSettings(Settings):
     ridge: float = 4.0
     pairs: int = 60
     pairs_noisy: int = 4
-    typical: int = 6
+    typical: int = 12
     emphasis: str = ""
     named: str = ""
 
@@ -263,6 +263,7 @@ def _named(
     chosen = [s for s in settings.named.split(",") if s] or sorted(set(map(str, faces.sources)))
     order, swapped = mirrored_landmarks(), mirrored_blendshapes()
     labelled = np.isin(faces.sources, chosen) & (faces.expressions >= 0) & (np.abs(yaw) < _FRONTAL)
+    labelled &= faces.blendshapes[:, _BLINKS].max(1) < _SHUT  # eyes closed by chance
     gaze = np.array([n.startswith("eyeLook") for n in BLENDSHAPES])
     # scores of photos read a stretched mouth as a smile, which is happy's alone
     smile = np.array([n.startswith("mouthSmile") for n in BLENDSHAPES])
@@ -333,11 +334,10 @@ def _typical(
     moved: FloatArray,
     count: int,
 ) -> dict[int, npt.NDArray[np.intp]]:
-    """Of each expression a group of photos that look alike and are surely told from all others.
+    """Of each expression the photos that are told most surely from all others, one a person.
 
     A linear classifier tells them by how landmarks moved, in the space of their principal
-    components; all expressions count alike. People show an expression in more than one way, and
-    the mean of different ways is fainter than any: so it is photos near to each other.
+    components; all expressions count alike.
 
     Args:
         subjects: str [N], the people.
@@ -359,14 +359,8 @@ def _typical(
     for e in sorted(set(expressions.tolist())):
         own = np.flatnonzero(expressions == e)
         sure = scores[own, e] - np.delete(scores[own], e, 1).max(1)
-        surest = own[np.argsort(-sure)[: max(1, round(_SURE * len(own)))]]
-        some = surest[np.sort(np.unique(subjects[surest], return_index=True)[1])]
-        away = np.linalg.norm(x[some, None] - x[None, some], axis=-1)
-        groups = some[np.argsort(away, 1)[:, :count]]  # each with its nearest
-        told, size = scores[groups].mean(1), np.linalg.norm(flat[groups].mean(1), axis=1)
-        # the surest are caricatures: the square root of how far they go is taken back
-        sure = (told[:, e] - np.delete(told, e, 1).max(1)) / np.sqrt(size)
-        found[int(e)] = groups[np.argmax(sure)]
+        surest = own[np.argsort(-sure)]
+        found[int(e)] = surest[np.sort(np.unique(subjects[surest], return_index=True)[1])[:count]]
     return found
 
 
