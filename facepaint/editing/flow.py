@@ -11,10 +11,12 @@ from facepaint.face import (
     INNER_LIPS,
     LEFT_BROW,
     LEFT_EYE,
+    LEFT_LID_SKIN,
     NOSE_BRIDGE,
     OUTER_LIPS,
     RIGHT_BROW,
     RIGHT_EYE,
+    RIGHT_LID_SKIN,
     FloatArray,
 )
 
@@ -23,7 +25,9 @@ _SMOOTHING = 2e-5  # of the thin plate, in squared crop sides: lips that meet do
 _CONTOURS = (OUTER_LIPS, INNER_LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW, FACE_OVAL)
 _SKIN_STEP = 5  # of the other landmarks every fifth holds the skin
 _TOLD = sorted(
-    {i for c in _CONTOURS for i in c} | {1, 2, 4, *NOSE_BRIDGE} | {*range(0, 468, _SKIN_STEP)}
+    {i for c in (*_CONTOURS, *LEFT_LID_SKIN, *RIGHT_LID_SKIN) for i in c}
+    | {1, 2, 4, *NOSE_BRIDGE}
+    | {*range(0, 468, _SKIN_STEP)}
 )
 _EDGE = np.linspace(-0.1, 1.1, 9, dtype=np.float32)
 # Still points around the crop.

@@ -18,8 +18,10 @@ from facepaint.face import (
     FACE_OVAL,
     INNER_LIPS,
     LEFT_EYE,
+    LEFT_LID_SKIN,
     OUTER_LIPS,
     RIGHT_EYE,
+    RIGHT_LID_SKIN,
     FloatArray,
 )
 from facepaint.face_model import Pose, moves_3d, pose_of
@@ -39,6 +41,8 @@ _STILL_OUTLINE = (*FACE_OVAL[:11], *FACE_OVAL[-10:])
 # then.
 _UPPER_LID = np.array([n.startswith(("eyeBlink", "eyeLook", "eyeWide")) for n in BLENDSHAPES])
 _LOWER_LID = 0.2
+# How much of an upper lid's move the rings of landmarks above it follow, the nearer one first.
+_FOLLOWS = (0.75, 0.4)
 _SHUT = 0.008  # crop units: what the fitted opening of a shut mouth is at most
 _MIDDLE = 0.06  # crop units from the middle of the face within which both sides count
 _EDGE = 0.07  # crop units from the outline within which upper parts of the face move less
@@ -182,7 +186,25 @@ def _lids_apart(
     out = asked.copy()
     out[bottom] = points[bottom] + carried - lower * (1 - ratio) * gap
     out[top] = out[bottom] - ratio * gap
+    # the lid's skin comes down with its edge, less the farther away
+    for skin, lid, share in _lid_skin(eye):
+        behind = share * (out[lid] - points[lid]) - (asked[skin] - points[skin])
+        out[skin, 1] += np.maximum(behind[:, 1], 0)
     return out
+
+
+@cache
+def _lid_skin(eye: tuple[int, ...]) -> list[tuple[list[int], list[int], float]]:
+    """Of the rings of landmarks above an upper lid: those of the ring, for each the lid's nearest,
+    and how much of its move they follow."""
+    face, top = mean_face(), list(eye[1:8])
+    rings = LEFT_LID_SKIN if eye == LEFT_EYE else RIGHT_LID_SKIN
+    found = []
+    for ring, share in zip(rings, _FOLLOWS, strict=True):
+        aside = np.abs(face[list(ring), :1] - face[top, 0])
+        nearest = [top[i] for i in aside.argmin(1)]
+        found.append((list(ring), nearest, share))
+    return found
 
 
 def _of_side(blendshapes: FloatArray, ending: str, gaze: bool = False) -> FloatArray:

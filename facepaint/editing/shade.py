@@ -104,16 +104,19 @@ def shade(
     white = cv2.GaussianBlur((seen.max(-1).astype(np.float32) / 255) ** _CLIPS, (0, 0), 2.0)
     gain = np.where(gain < 0, gain * (1 - white), gain)
     hues = np.ones(3, np.float32) if is_grey(seen) else _hues(seen, where)
-    grey = cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY)
-    light = np.asarray(cv2.LUT(grey, _LOGARITHM), np.float32)
-    gain, follows = gain * over, _follows(gain, light) * over
-    fields = np.dstack([gain - follows * light, follows]).astype(np.float32)
+    colours = np.asarray(cv2.LUT(seen, _LOGARITHM), np.float32)
+    light, near = colours.mean(-1), size * _NEAR
+    follows = _follows(gain, light, near)
+    # what follows the light undoes a fold in its own colour, the rest has the shadows' colour
+    middle = np.asarray(cv2.GaussianBlur(colours, (0, 0), near), np.float32)
+    rest = gain - follows * (light - middle.mean(-1))
+    even = rest[..., None] * hues - follows[..., None] * middle
+    fields = np.dstack([even, follows]).astype(np.float32) * over[..., None]
     for strip in strips(rows):
         part = pixels[strip, columns]
-        even, along = cv2.split(enlarge(fields, frame, strip, columns))
-        even += along * cv2.LUT(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), _LOGARITHM)
-        brighter = cv2.exp(cv2.merge([even * hue for hue in hues]))
-        lit = cv2.multiply(part + np.float32(255 * LEAST), brighter) - np.float32(255 * LEAST)
+        large = enlarge(fields, frame, strip, columns)
+        gains = large[..., :3] + large[..., 3:] * np.asarray(cv2.LUT(part, _LOGARITHM), np.float32)
+        lit = (part + np.float32(255 * LEAST)) * cv2.exp(gains) - np.float32(255 * LEAST)
         np.copyto(part, cv2.convertScaleAbs(np.maximum(lit, 0, out=lit)))
 
 
@@ -132,7 +135,7 @@ def _hues(crop: Pixels, skin: FloatArray) -> FloatArray:
     return np.asarray(np.clip(slopes, *_HUES_BETWEEN), np.float32)
 
 
-def _follows(gain: FloatArray, light: FloatArray) -> FloatArray:
+def _follows(gain: FloatArray, light: FloatArray, near: float) -> FloatArray:
     """How much a gain undoes what is there: the slope of the gain over the photo's light near each
     place, float32 [S, S], -1 to 0.
 
@@ -143,8 +146,8 @@ def _follows(gain: FloatArray, light: FloatArray) -> FloatArray:
     Args:
         gain: float [S, S], a gain's natural logarithm.
         light: float [S, S], the logarithm of the light.
+        near: standard deviation of what counts as near, pixels.
     """
-    near = len(gain) * _NEAR
 
     def mean(x: FloatArray) -> FloatArray:
         return np.asarray(cv2.GaussianBlur(x, (0, 0), near), np.float32)
