@@ -323,6 +323,22 @@ def test_a_blink_closes_the_lids_and_a_wink_those_of_one_eye(mover: Mover) -> No
     assert still.max() < 1e-3
 
 
+def test_the_skin_above_a_lid_comes_down_with_it(mover: Mover) -> None:
+    """Else what a closing eye leaves behind would show above its lid."""
+    shut = mover(FACE, NOTHING, asked(eyeBlink=1), NO_NAME)
+    lid, near, far = (shut[i, 1] - FACE[i, 1] for i in (159, 27, 223))
+    assert lid > 0.01 and 0.6 * lid < near < lid and 0.3 * lid < far < near
+
+
+def test_a_squint_is_of_both_lids_and_a_blink_of_the_upper(mover: Mover) -> None:
+    for muscle, low, high in (("eyeBlink", 0.05, 0.35), ("eyeSquint", 0.4, 0.6)):
+        after = mover(FACE, NOTHING, asked(**{muscle: 0.8}), NO_NAME)
+        corner = (after[[33, 133], 1] - FACE[[33, 133], 1]).mean()
+        upper, lower = (after[i, 1] - FACE[i, 1] - corner for i in (159, 145))
+        assert upper > 0 > lower
+        assert low < -lower / (upper - lower) < high
+
+
 def test_a_wide_eye_is_wider(mover: Mover) -> None:
     wide = mover(FACE, NOTHING, asked(eyeWide=1.0), NO_NAME)
     assert opening_of(wide, LEFT_EYE) > opening_of(FACE, LEFT_EYE)

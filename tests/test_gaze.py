@@ -269,3 +269,16 @@ def test_a_method_that_cannot_turn_eyes_says_so(name: str, portrait: np.ndarray)
 
 def test_the_mean_face_looks_at_the_viewer() -> None:
     assert np.hypot(*_read(mean_face(), pose_of(mean_face()))) < 0.005
+
+
+def test_eyes_that_are_shut_stay_shut() -> None:
+    face = mean_face()
+    shut = face.copy()
+    for eye in (LEFT_EYE, RIGHT_EYE):
+        top, bottom = list(eye[1:8]), list(eye[:8:-1])
+        shut[top] = shut[bottom]
+    have = at_viewer(face) * 0
+    want = have.copy()
+    want[BLENDSHAPES.index("eyeLookInLeft")] = 0.3
+    made = turn(Edit(look="camera"), have, want, shut)
+    assert not made.shifts.any() and (made.want == have).all()

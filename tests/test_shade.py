@@ -154,7 +154,7 @@ def test_the_answer_lights_the_moved_photo_as_the_second() -> None:
     assert gain[inside] == pytest.approx(wanted[inside], abs=0.04)
 
 
-def test_a_carried_difference_is_what_was_taken_from_the_other_photo() -> None:
+def test_a_carried_difference_lies_on_the_skin_of_another_face() -> None:
     drawn = samples(carried=1.0)
     i, j = next(iter(drawn.pairs.values()))[0]
     made = drawn.sample(np.random.default_rng(5), i, j, carried=True)

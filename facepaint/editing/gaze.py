@@ -103,11 +103,15 @@ def turn(
         bool((have[_scores(side)] != want[_scores(side)]).any()) and not _is_shut(points, part)
         for part, side in zip(EYES, _SIDES, strict=True)
     ]
+    want = want.copy()
+    for side, turns in zip(_SIDES, turning, strict=True):
+        if not turns and not _is_set(edit, side):  # a shut eye stays as it is
+            want[_scores(side)] = have[_scores(side)]
     if not any(turning):
         return Turn(have, want, points, shifts)
     pose = pose_of(points)
     away = _read(points, pose) if pixels is None else _found(pixels, frame, points, pose)
-    have, want, points = have.copy(), want.copy(), points.copy()
+    have, points = have.copy(), points.copy()
     for k, (part, side) in enumerate(zip(EYES, _SIDES, strict=True)):
         if not turning[k]:
             continue

@@ -1,9 +1,9 @@
 """Hints: the person's own mouth or eye, laid where it will be, for the network that repaints it.
 
 A hint is the photo before the edit, warped so that its outlines lie on the asked ones. How far each
-place was stretched is told beside it. What a mouth shows inside stays where it is, since teeth do
-not move with lips: there the hint is known where the photo shows the mouth's inside too, and the
-network has to paint the rest.
+place was stretched is told beside it. What a mouth shows inside stays where it is, since upper
+teeth do not move with lips: there the hint is known where the photo shows the mouth's inside too,
+and the network has to paint the rest. Lower teeth, which go with the jaw, are taken to stay too.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from facepaint import align
 from facepaint.composite import enlarge, is_grey, strips, touched
 from facepaint.editing.flow import flow_between
 from facepaint.editing.hints import hint
+from facepaint.editing.plan import GAZE
 from facepaint.editing.shade import shade, told_change
 from facepaint.editing.windows import (
     EYES,
@@ -91,13 +92,18 @@ def repaint(
     }
     flow = flow_between(change.points, change.asked, len(mask)) * mask[..., None]
     _move(pixels, frame, flow, mask)
-    if "shade" in networks:
+    if "shade" in networks and _moves_skin(change):
         told = told_change(change.have, change.want, change.name)
         shade(pixels, frame, change.asked, told, networks["shade"], mask)
     for part, source in sources.items():
         _repaint_part(pixels, source, frame, change, part, networks[part.name], mask)
     if before is not None:
         _take_colour_away(pixels[place], before)
+
+
+def _moves_skin(change: Change) -> bool:
+    """Whether more is asked than a turn of the eyes."""
+    return bool(change.name.any() or (change.want != change.have)[~GAZE].any())
 
 
 def _travel(change: Change, part: Part) -> float:
@@ -161,8 +167,10 @@ def _repaint_part(
         told=np.concatenate([numbers, source.colour])[None].astype(np.float32),
     )["painted"][0]
     inside = _over_window(mask, window, size) * told.mask * amount
-    # where the hint was torn the moved photo is torn too: none of its detail may stay
-    torn = (1 - given.known)[..., None]
+    # where the hint was torn the moved photo is torn too: none of its detail may stay; nor inside a
+    # mouth, where teeth went along with the lips
+    torn = 1 - given.known if part.disc else np.maximum(1 - given.known, told.inner)
+    torn = torn[..., None]
     painted = painted - seen * (1 - torn)
     _lay(pixels, to_photo, np.asarray(painted, np.float32), inside, inside * torn[..., 0])
 

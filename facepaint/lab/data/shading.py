@@ -31,6 +31,7 @@ _LIMIT = 0.7  # of the logarithm of a ratio: more is hair, or something in the w
 _GRAIN = 0.005  # crop units: standard deviation of the blur that leaves grain out of the light
 _LARGEST = 0.1  # mean of a ratio's absolute logarithm: more is another light
 _CARRIED = ("taiwan", "london", "radiate", "kdef", "rendered", "drawn")  # sets with studio light
+_TRIES = 200  # pairs that are looked at until one has the same light
 _SEARCHED = 40  # faces among which one with a like expression is looked for
 _NO_MAP: Any = None  # of `cv2.remap`, whose other map has both coordinates
 _MIRRORED: FloatArray = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)  # of crop units
@@ -69,7 +70,8 @@ class ShadingSamples:
         if not self.pairs:
             raise LabError("nobody in the data was seen twice in the same light")
         self._people = sorted(self.pairs)
-        self._sharp = np.flatnonzero(self.faces.crop_sides >= 0.8 * settings.size)
+        sharp = self.faces.crop_sides >= min(0.8 * settings.size, self.faces.crop_sides.max())
+        self._sharp = np.flatnonzero(sharp)
 
     def _pairs(self) -> dict[tuple[str, str], list[tuple[int, int]]]:
         """By set and person the pairs of photos."""
@@ -84,7 +86,7 @@ class ShadingSamples:
 
     def draw(self, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
         """One sample, as `sample` returns it, of a pair drawn at random; people count alike."""
-        while True:
+        for _ in range(_TRIES):
             pairs = self.pairs[self._people[int(rng.integers(len(self._people)))]]
             i, j = pairs[int(rng.integers(len(pairs)))]
             studio = self.faces.sources[i] in _CARRIED
@@ -92,6 +94,7 @@ class ShadingSamples:
             weight = made["skin"].sum(dtype=np.float64)
             if np.abs(made["gain"]).sum(dtype=np.float64) < _LARGEST * weight:
                 return made
+        raise LabError("the photos of a person differ too much in light to learn from")
 
     def sample(
         self, rng: np.random.Generator, i: int, j: int, carried: bool = False

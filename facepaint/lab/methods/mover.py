@@ -107,7 +107,7 @@ class Mover(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.moves = nn.Parameter(torch.zeros(FEATURES, LANDMARKS * 2))
-        for name, shape in (("gap", 105 + _NAMES), ("lids", 105 + _NAMES)):
+        for name, shape in (("gap", FEATURES + 1), ("lids", FEATURES + 1)):
             self.register_buffer(name, torch.zeros(shape))
         self.register_buffer("targets", torch.zeros(len(EXPRESSIONS), len(BLENDSHAPES)))
 
