@@ -66,7 +66,7 @@ def region_mask(
             part = np.zeros((size, size), np.uint8)
             corners = np.round((outline * size - 0.5) * 16).astype(np.int32)
             cv2.fillConvexPoly(part, cv2.convexHull(corners), 1, shift=4)
-            filled |= np.asarray(cv2.dilate(part, _disc(round(grow * size))), np.uint8)
+            filled |= np.asarray(cv2.dilate(part, disc(round(grow * size))), np.uint8)
     sigma = _FEATHER / 2 * size / 128
     blurred = cv2.GaussianBlur(filled.astype(np.float32), (0, 0), sigma)
     return np.asarray(smoothstep(blurred, 0.1, 0.9), np.float32)
@@ -134,16 +134,17 @@ def without_hidden(
     oval = np.zeros((size, size), np.uint8)
     corners = np.round((points[list(FACE_OVAL)] * size - 0.5) * 16).astype(np.int32)
     cv2.fillPoly(oval, [corners], 1, shift=4)
-    oval = np.asarray(cv2.erode(oval, _disc(rim)), np.uint8)
+    oval = np.asarray(cv2.erode(oval, disc(rim)), np.uint8)
     hidden = (seen < 0.5).astype(np.uint8) * oval
-    hidden = np.asarray(cv2.morphologyEx(hidden, cv2.MORPH_OPEN, _disc(least)), np.uint8)
+    hidden = np.asarray(cv2.morphologyEx(hidden, cv2.MORPH_OPEN, disc(least)), np.uint8)
     # up to the oval's rim, where the erosion above stopped, and a little more
-    hidden = np.asarray(cv2.dilate(hidden, _disc(rim)), np.float32)
+    hidden = np.asarray(cv2.dilate(hidden, disc(rim)), np.float32)
     soft = cv2.GaussianBlur(hidden, (0, 0), _FEATHER / 2 * size / CROP)
     return np.asarray(mask * (1 - soft), np.float32)
 
 
-def _disc(radius: int) -> npt.NDArray[np.uint8]:
+def disc(radius: int) -> npt.NDArray[np.uint8]:
+    """A filled circle of so many pixels around its middle, for morphology."""
     shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
     return np.asarray(shape, np.uint8)
 

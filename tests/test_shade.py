@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from facepaint import align
-from facepaint.editing.shade import HUES, LEAST, _hues, shade, skin, told_change
+from facepaint.editing.mover import told_change
+from facepaint.editing.shade import HUES, LEAST, _hues, shade, skin
 from facepaint.face import EXPRESSIONS, LEFT_BROW, LEFT_EYE, OUTER_LIPS
 from facepaint.mesh import mean_face
 

@@ -74,7 +74,7 @@ class MoveAndRepaint:
             if (change.want != change.have)[GAZE].any():
                 eyes = openings(pixels, frame, change.points, change.asked, mask)
                 mask = np.maximum(mask, whole * eyes)
-        if regions := edit.regions or (("eyes",) if _is_gaze_alone(change) else ()):
+        if regions := edit.regions or (("eyes",) if change.is_gaze_alone else ()):
             mask = mask * region_mask(face, frame, regions)
         repaint(pixels, frame, change, self._networks, mask)
         return True
@@ -121,11 +121,6 @@ class MoveAndRepaint:
             known = " or ".join(n for n in EXPRESSIONS if n in targets)
             raise EditError(f"these weights make a face {known}, not {edit.to}")
         return plan(edit, face, targets)
-
-
-def _is_gaze_alone(change: Change) -> bool:
-    """Whether the eyes turn and nothing else is asked."""
-    return not change.name.any() and bool((change.want == change.have)[~GAZE].all())
 
 
 def _kept_at(yaw: float) -> float:

@@ -30,6 +30,7 @@ from facepaint.models import Model
 from facepaint.names import PAIRS
 from facepaint.segment import smoothstep
 
+FEATURES = 2 * len(BLENDSHAPES) + len(EXPRESSIONS) - 1  # of a change (`told_change`)
 _DEPTH = 0.7  # of the 3-D model's moves in depth: scores of photos reach farther than its moves
 _UPPER_LIP, _LOWER_LIP = INNER_LIPS[1:10], INNER_LIPS[:10:-1]
 _OVER, _UNDER = OUTER_LIPS[1:10], OUTER_LIPS[:10:-1]
@@ -105,7 +106,7 @@ class Mover:
         its own muscles do.
         """
         sides = [(_of_side(have, s), _of_side(want, s)) for s in ("Left", "Right")]
-        changes = [np.concatenate([features(b) - features(a), name[1:]]) for a, b in sides]
+        changes = [told_change(a, b, name) for a, b in sides]
         left, right = self._model(change=np.array(changes, np.float32))["moves"]
         share = _left_share()
         flat = share * left + (1 - share) * right
@@ -150,6 +151,18 @@ def features(blendshapes: FloatArray) -> FloatArray:
     their size says."""
     roots = np.sqrt(np.clip(blendshapes, 0, None))
     return np.concatenate([blendshapes, roots], -1).astype(np.float32)
+
+
+def told_change(have: FloatArray, want: FloatArray, name: FloatArray) -> FloatArray:
+    """What networks are told of a change: features of blendshapes and the name, float32 [110].
+
+    Args:
+        have: float [52], the face's blendshapes, 0 to 1.
+        want: float [52], those it is to have.
+        name: float [7], how far each of EXPRESSIONS is asked for by name.
+    """
+    change = features(want) - features(have)
+    return np.concatenate([change, name[1:]]).astype(np.float32)
 
 
 def _not_crossed(asked: FloatArray, axis: FloatArray, shut: bool) -> FloatArray:

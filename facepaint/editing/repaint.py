@@ -21,8 +21,9 @@ from facepaint import align
 from facepaint.composite import enlarge, is_grey, strips, touched
 from facepaint.editing.flow import flow_between
 from facepaint.editing.hints import hint
+from facepaint.editing.mover import told_change
 from facepaint.editing.plan import GAZE
-from facepaint.editing.shade import shade, told_change
+from facepaint.editing.shade import shade
 from facepaint.editing.windows import (
     EYES,
     MIRROR,
@@ -65,6 +66,11 @@ class Change(NamedTuple):
     want: FloatArray
     name: FloatArray
 
+    @property
+    def is_gaze_alone(self) -> bool:
+        """Whether the eyes turn and nothing else is asked."""
+        return not self.name.any() and bool((self.want == self.have)[~GAZE].all())
+
 
 def repaint(
     pixels: Pixels,
@@ -92,18 +98,13 @@ def repaint(
     }
     flow = flow_between(change.points, change.asked, len(mask)) * mask[..., None]
     _move(pixels, frame, flow, mask)
-    if "shade" in networks and _moves_skin(change):
+    if "shade" in networks and not change.is_gaze_alone:
         told = told_change(change.have, change.want, change.name)
         shade(pixels, frame, change.asked, told, networks["shade"], mask)
     for part, source in sources.items():
         _repaint_part(pixels, source, frame, change, part, networks[part.name], mask)
     if before is not None:
         _take_colour_away(pixels[place], before)
-
-
-def _moves_skin(change: Change) -> bool:
-    """Whether more is asked than a turn of the eyes."""
-    return bool(change.name.any() or (change.want != change.have)[~GAZE].any())
 
 
 def _travel(change: Change, part: Part) -> float:

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint.composite import enlarge, is_grey, strips, touched
-from facepaint.editing.mover import features
 from facepaint.editing.windows import EYES, MOUTH, filled
 from facepaint.face import FACE_OVAL, LEFT_BROW, RIGHT_BROW, FloatArray
 from facepaint.models import Model
+from facepaint.segment import disc
 
 Pixels = npt.NDArray[np.uint8]
 # What a gain's logarithm is multiplied by in red, green and blue: a fold's shadow is warmer than
@@ -48,7 +48,7 @@ def skin(points: FloatArray, size: int) -> FloatArray:
     Returns:
         float32 [size, size], 0 to 1, with soft edges.
     """
-    inside = cv2.erode(filled(points[list(FACE_OVAL)], size), _disc(_RIM * size))
+    inside = cv2.erode(filled(points[list(FACE_OVAL)], size), disc(round(_RIM * size)))
     others = np.zeros((size, size), np.float32)
     for outline, room in (
         *((part.outer, _ROOM_OF_PARTS) for part in (MOUTH, *EYES)),
@@ -56,22 +56,10 @@ def skin(points: FloatArray, size: int) -> FloatArray:
         (_NOSTRILS, _ROOM_OF_NOSTRILS),
     ):
         hull = np.asarray(cv2.convexHull(points[list(outline)])[:, 0], np.float32)
-        others = np.maximum(others, cv2.dilate(filled(hull, size), _disc(room * size)))
+        others = np.maximum(others, cv2.dilate(filled(hull, size), disc(round(room * size))))
     soft = cv2.GaussianBlur(inside, (0, 0), _SOFT * size)
     kept = soft * (1 - cv2.GaussianBlur(others, (0, 0), _SOFT * size / 2))
     return np.asarray(kept, np.float32)
-
-
-def told_change(have: FloatArray, want: FloatArray, name: FloatArray) -> FloatArray:
-    """What the network is told of a change: features of blendshapes and the name, float32 [110].
-
-    Args:
-        have: float [52], the face's blendshapes, 0 to 1.
-        want: float [52], those it is to have.
-        name: float [7], how far each of EXPRESSIONS is asked for by name.
-    """
-    change = features(want) - features(have)
-    return np.concatenate([change, name[1:]]).astype(np.float32)
 
 
 def shade(
@@ -88,7 +76,7 @@ def shade(
         pixels: the photo, uint8 [H, W, 3] RGB, its face moved.
         frame: float [2, 3], from crop units to the photo's pixels.
         points: float [478, 2], landmarks after the move, crop units.
-        told: float [110], see `told_change`.
+        told: float [110], see `facepaint.editing.mover.told_change`.
         network: "shade".
         mask: float [S, S] over the crop, 0 to 1: where the photo may change.
     """
@@ -156,8 +144,3 @@ def _follows(gain: FloatArray, light: FloatArray, near: float) -> FloatArray:
     apart = mean(light * gain) - middle * mean(gain)
     slope = apart / (mean(light * light) - middle**2 + _GRAIN**2)
     return np.asarray(np.clip(slope, -1, 0), np.float32)
-
-
-def _disc(radius: float) -> Pixels:
-    side = 2 * round(radius) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)

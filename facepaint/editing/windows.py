@@ -26,6 +26,7 @@ from facepaint.face import (
     FloatArray,
 )
 from facepaint.mesh import mirrored_blendshapes
+from facepaint.segment import disc
 
 WINDOW = 128  # pixels a side, of what the networks see
 ROOM = 1.5  # of a window's side: what of the source photo a hint may see
@@ -164,16 +165,12 @@ def _circle(points: FloatArray) -> FloatArray:
 def _mask(outer: FloatArray, grow: float) -> FloatArray:
     size = len(outer)
     radius = max(1, round(grow * size))
-    grown = cv2.dilate(outer, _disc(radius))
+    grown = cv2.dilate(outer, disc(radius))
     soft = cv2.GaussianBlur(grown, (0, 0), _MASK_BLUR * size / WINDOW)
     distance = np.minimum(np.arange(size), np.arange(size)[::-1]) * (WINDOW / size)
     ramp = np.clip((distance - _BORDER / 2) / _BORDER, 0, 1)
     mask = np.clip(soft * _MASK_GAIN, 0, 1) * np.minimum.outer(ramp, ramp)
     return np.asarray(mask, np.float32)
-
-
-def _disc(radius: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2), np.uint8)
 
 
 def mean_colour(window: npt.NDArray[np.floating[Any]], told: Outlines, part: Part) -> FloatArray:

@@ -13,7 +13,7 @@ import shutil
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from itertools import islice
@@ -39,6 +39,11 @@ Networks = dict[str, nn.Module]
 Phases = dict[str, tuple[str, ...]]  # a phase and the names of the networks that it trains
 CHECKPOINT = "checkpoint.pt"
 _KEYS = {"step", "settings", "networks", "ema", "optimizers"}  # of a checkpoint
+
+
+def stacked(rows: Sequence[Mapping[str, npt.NDArray[Any]]]) -> Batch:
+    """A batch of samples that have the same keys and shapes."""
+    return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
 
 
 class Method(Protocol):

@@ -37,6 +37,18 @@ _NAMES = {
 }
 
 
+def channels(widths: str) -> tuple[int, ...]:
+    """A setting of channels at each size, such as "32,64,96", as numbers.
+
+    Raises:
+        LabError: if it is none.
+    """
+    try:
+        return tuple(int(w) for w in widths.split(","))
+    except ValueError as error:
+        raise LabError(f"widths={widths!r} is not like 32,64,96") from error
+
+
 @dataclass(frozen=True)
 class Settings:
     """What every method is trained with; a method's own settings derive from this.

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from facepaint import align
 from facepaint.editing.flow import flow_between
-from facepaint.editing.shade import HUES, LEAST, skin, told_change
+from facepaint.editing.mover import told_change
+from facepaint.editing.shade import HUES, LEAST, skin
+from facepaint.editing.windows import MIRROR
 from facepaint.errors import LabError
 from facepaint.face import EXPRESSIONS, FloatArray, head_turn
 from facepaint.lab.data import moves
@@ -34,7 +36,6 @@ _CARRIED = ("taiwan", "london", "radiate", "kdef", "rendered", "drawn")  # sets 
 _TRIES = 200  # pairs that are looked at until one has the same light
 _SEARCHED = 40  # faces among which one with a like expression is looked for
 _NO_MAP: Any = None  # of `cv2.remap`, whose other map has both coordinates
-_MIRRORED: FloatArray = np.array([[-1, 0, 1], [0, 1, 0]], np.float32)  # of crop units
 
 
 class Chances(Protocol):
@@ -145,8 +146,8 @@ class ShadingSamples:
             name[expression] = 1
         if not mirror:
             return _Seen(points, blend, name, align.IDENTITY)
-        flipped = align.apply(_MIRRORED, points)[mirrored_landmarks()]
-        return _Seen(flipped, blend[mirrored_blendshapes()], name, _MIRRORED)
+        flipped = align.apply(MIRROR, points)[mirrored_landmarks()]
+        return _Seen(flipped, blend[mirrored_blendshapes()], name, MIRROR)
 
     def _alike(self, rng: np.random.Generator, blendshapes: FloatArray) -> int:
         """Of some faces the one whose expression is nearest."""

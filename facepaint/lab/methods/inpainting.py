@@ -28,10 +28,10 @@ from facepaint.lab.entry import Entry
 from facepaint.lab.features import Pyramid, pyramid
 from facepaint.lab.graph import Graph
 from facepaint.lab.inpainting_networks import MAPS, Inpainter, OutlineCritic
-from facepaint.lab.loop import Batch, Networks, Phases
+from facepaint.lab.loop import Batch, Networks, Phases, stacked
 from facepaint.lab.measure import repainting as measure
 from facepaint.lab.networks import device_of, to_float
-from facepaint.lab.recipe import Settings
+from facepaint.lab.recipe import Settings, channels
 
 _SHOWN = 12  # windows of a sample sheet
 
@@ -74,14 +74,6 @@ class InpaintingSettings(Settings):
         if self.part not in PARTS:
             raise LabError(f"part={self.part!r} is not a part; choose from {', '.join(PARTS)}")
 
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """The widths as numbers."""
-        try:
-            return tuple(int(w) for w in self.widths.split(","))
-        except ValueError as error:
-            raise LabError(f"widths={self.widths!r} is not like 32,64,96,128") from error
-
 
 class InpaintingMethod:
     """The network, then, where there are features, the critic on what it just made."""
@@ -101,7 +93,7 @@ class InpaintingMethod:
     def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
         """`count` samples of `InpaintingSamples`, stacked."""
         rows = [self._samples.draw(rng) for _ in range(count)]
-        return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
+        return stacked(rows)
 
     def loss(
         self, phase: str, networks: Networks, batch: Batch, step: int
@@ -158,7 +150,7 @@ class InpaintingMethod:
 
 def _network(settings: InpaintingSettings) -> Inpainter:
     parts = PARTS[settings.part]
-    return Inpainter(len(parts[0].blendshapes) + 3, settings.channels)
+    return Inpainter(len(parts[0].blendshapes) + 3, channels(settings.widths))
 
 
 def _first(maps: Tensor) -> Tensor:

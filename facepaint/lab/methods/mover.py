@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from facepaint.editing.mover import features
+from facepaint.editing.mover import FEATURES, features
 from facepaint.editing.plan import belonging
 from facepaint.errors import LabError
 from facepaint.face import (
@@ -41,7 +41,6 @@ from facepaint.models import Model
 
 Floats = npt.NDArray[np.float64]
 _NAMES = len(EXPRESSIONS) - 1  # neutral adds nothing
-FEATURES = 2 * len(BLENDSHAPES) + _NAMES
 _FRONTAL, _SAME_POSE = 25.0, 8.0  # degrees: how far heads may be turned, and a pair may differ
 # Crop units, and the number of principal components, in which expressions are told apart.
 _UNIT, _PARTS = 0.01, 40
@@ -134,7 +133,8 @@ def solve(settings: MoverSettings, faces: CloseUps) -> Networks:
     solved = prior + np.linalg.solve(x.T @ x + settings.ridge * np.eye(FEATURES), x.T @ y)
     solved[-_NAMES:], targets = _named(settings, faces, frontal, yaw, solved)
     network, near = Mover(), np.abs(yaw) < _FRONTAL
-    gap = _regressed(faces.blendshapes[near], frontal[near, 14, 1] - frontal[near, 13, 1], _MOUTH)
+    apart = frontal[near, 14, 1] - frontal[near, 13, 1]
+    gap = _ridge(features(faces.blendshapes[near]), apart, _MOUTH, constant=True)
     lids = _lids(pairs, _openings(frontal))
     with torch.no_grad():
         network.moves.copy_(torch.from_numpy(solved.astype(np.float32)))
@@ -382,12 +382,6 @@ def _widened() -> float:
     wide = eye + _REACH * moves_3d()[_WIDE, list(LEFT_EYE)]
     before, after = (e[:8:-1, 1].mean() - e[1:8, 1].mean() for e in (eye, wide))
     return float(np.log(after / before))
-
-
-def _regressed(blendshapes: FloatArray, values: FloatArray, names: Mapping[str, int]) -> Floats:
-    """A ridge regression of values on the features of some blendshapes and a constant, [105]; see
-    `_ridge`."""
-    return _ridge(features(blendshapes), values, names, constant=True)
 
 
 def _ridge(x: FloatArray | Floats, values: Any, names: Mapping[str, int], constant: bool) -> Floats:

@@ -53,7 +53,7 @@ from facepaint.lab.data.topology import SMILING
 from facepaint.lab.entry import Entry
 from facepaint.lab.features import Pyramid, pyramid
 from facepaint.lab.graph import Graph, read_weights
-from facepaint.lab.loop import Batch, Networks, Phases, read_checkpoint
+from facepaint.lab.loop import Batch, Networks, Phases, read_checkpoint, stacked
 from facepaint.lab.networks import (
     ASKED,
     Critic,
@@ -169,7 +169,7 @@ class PainterMethod:
             some = max(1, round(min(1.0, s.labelled / s.batch) * count))
             labelled = self._samples.labelled(rng, count, some)
             rows = [r | more for r, more in zip(rows, labelled, strict=True)]
-        return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
+        return stacked(rows)
 
     # --- losses
 

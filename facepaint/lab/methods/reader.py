@@ -29,7 +29,7 @@ from facepaint.lab.data.named import faces_of_sources
 from facepaint.lab.data.render import render
 from facepaint.lab.entry import Entry
 from facepaint.lab.graph import Graph
-from facepaint.lab.loop import Batch, Networks, Phases
+from facepaint.lab.loop import Batch, Networks, Phases, stacked
 from facepaint.lab.measure import reader as measure
 from facepaint.lab.networks import Reader, Reading, device_of, to_float
 from facepaint.lab.recipe import Augmented
@@ -75,7 +75,7 @@ class ReaderMethod:
 
     def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
         rows = [self._one(rng) for _ in range(count)]
-        return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
+        return stacked(rows)
 
     def _one(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
         s, draw = self.settings, rng.random()

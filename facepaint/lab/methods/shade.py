@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from facepaint.editing.mover import FEATURES
 from facepaint.editing.shade import HUES
 from facepaint.errors import LabError
-from facepaint.face import BLENDSHAPES, EXPRESSIONS
 from facepaint.lab import losses
 from facepaint.lab.data import named
 from facepaint.lab.data.closeups import CloseUps
@@ -28,12 +28,11 @@ from facepaint.lab.data.shading import SAME_LIGHT, ShadingSamples
 from facepaint.lab.entry import Entry
 from facepaint.lab.graph import Graph
 from facepaint.lab.inpainting_networks import ShadeNet
-from facepaint.lab.loop import Batch, Networks, Phases
+from facepaint.lab.loop import Batch, Networks, Phases, stacked
 from facepaint.lab.networks import device_of, to_float
-from facepaint.lab.recipe import Settings
+from facepaint.lab.recipe import Settings, channels
 from facepaint.models import Model
 
-FEATURES = 2 * len(BLENDSHAPES) + len(EXPRESSIONS) - 1
 _SHOWN = 10  # samples of a sheet
 _HELD = 400  # held-out pairs that are measured
 _LIMIT = 0.15  # of the logarithm of light, up to which the loss is square
@@ -64,14 +63,6 @@ class ShadeSettings(Settings):
     weight_edges: float = 3.0
     depth: float = 1.5
 
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """The widths as numbers."""
-        try:
-            return tuple(int(w) for w in self.widths.split(","))
-        except ValueError as error:
-            raise LabError(f"widths={self.widths!r} is not like 32,32,64,64") from error
-
 
 class ShadeMethod:
     """One network, supervised; one phase."""
@@ -79,7 +70,7 @@ class ShadeMethod:
     def __init__(self, settings: ShadeSettings, faces: CloseUps) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
-        self.networks: Networks = {"shade": ShadeNet(FEATURES, settings.channels)}
+        self.networks: Networks = {"shade": ShadeNet(FEATURES, channels(settings.widths))}
         self.phases: Phases = {"shade": ("shade",)}
         self._samples = ShadingSamples(settings, faces.only(~faces.held_out))
         try:
@@ -87,11 +78,11 @@ class ShadeMethod:
         except LabError:  # of those held out nobody was seen twice
             shown = self._samples
         rng = np.random.default_rng(settings.seed)
-        self._show = _stacked([shown.draw(rng) for _ in range(_SHOWN)])
+        self._show = stacked([shown.draw(rng) for _ in range(_SHOWN)])
 
     def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
         """`count` samples of `ShadingSamples`, stacked."""
-        return _stacked([self._samples.draw(rng) for _ in range(count)])
+        return stacked([self._samples.draw(rng) for _ in range(count)])
 
     def loss(
         self, phase: str, networks: Networks, batch: Batch, step: int
@@ -127,10 +118,6 @@ def _made(networks: Networks, batch: Batch) -> Tensor:
     return made.float()
 
 
-def _stacked(rows: list[dict[str, npt.NDArray[Any]]]) -> Batch:
-    return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
-
-
 class ShadeGraph(Graph):
     """Crops uint8 [N, S, S, 3], skin float [N, S, S] and told float [N, 110] to the natural
     logarithm of a gain, float [N, S, S]."""
@@ -140,7 +127,7 @@ class ShadeGraph(Graph):
 
     def __init__(self, settings: ShadeSettings, averaged: dict[str, Any]) -> None:
         super().__init__()
-        self.network = ShadeNet(FEATURES, settings.channels)
+        self.network = ShadeNet(FEATURES, channels(settings.widths))
         self.network.load_state_dict(averaged["shade"])
         self._size, self._depth = settings.size, settings.depth
 

@@ -25,7 +25,7 @@ from facepaint.lab.data.occluders import OCCLUDERS
 from facepaint.lab.data.visibility import ParsedFaces, VisibilitySamples
 from facepaint.lab.entry import Entry
 from facepaint.lab.graph import Graph
-from facepaint.lab.loop import Batch, Networks, Phases
+from facepaint.lab.loop import Batch, Networks, Phases, stacked
 from facepaint.lab.measure import cost
 from facepaint.lab.networks import device_of, to_float
 from facepaint.lab.recipe import Settings
@@ -82,7 +82,7 @@ class VisibilityMethod:
 
     def sample(self, rng: np.random.Generator, count: int, step: int) -> Batch:
         """`count` samples of `VisibilitySamples`, stacked."""
-        return _stacked([self._samples.draw(rng) for _ in range(count)])
+        return stacked([self._samples.draw(rng) for _ in range(count)])
 
     def loss(
         self, phase: str, networks: Networks, batch: Batch, step: int
@@ -119,11 +119,7 @@ def _shown(samples: VisibilitySamples, seed: int) -> Batch:
     rng = np.random.default_rng(seed)
     kinds = [*[()] * 4, *[(k,) for k in OCCLUDERS for _ in range(2)]]
     places = np.linspace(0, len(samples.faces) - 1, len(kinds)).astype(int)
-    return _stacked([samples.sample(rng, int(i), k) for i, k in zip(places, kinds, strict=True)])
-
-
-def _stacked(rows: list[dict[str, Pixels]]) -> Batch:
-    return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
+    return stacked([samples.sample(rng, int(i), k) for i, k in zip(places, kinds, strict=True)])
 
 
 def _near_edges(truth: Tensor) -> Tensor:
